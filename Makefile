@@ -1,0 +1,47 @@
+# Laneway. `make help` lists what can be typed; each target sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+MEMBERS := services/laneway services
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test lint types protos lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(READY) ## run the whole shop on this machine; Ctrl-C stops it
+	@exec $(BIN)/laneway up $(ARGS)
+
+demo: $(READY) ## run the shop, ship one order, print its trace, stop
+	@exec $(BIN)/laneway demo $(ARGS)
+
+test: $(READY) lint types ## everything that needs no cluster
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(READY) ## style and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(READY) ## mypy, strict
+	@$(BIN)/mypy
+
+protos: $(READY) ## regenerate the code of all contracts
+	@$(BIN)/python -m laneway.contract.compile protos --only laneway --out services/laneway/src --no-plugin
+	@$(BIN)/python -m laneway.contract.compile protos --only shop --out services/contracts/src
+
+lock: ## pin every dependency, with hashes (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/dev.in -o requirements/dev.lock
+
+clean: ## remove what was made here
+	@rm -rf $(VENV) build var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(READY): requirements/dev.lock $(addsuffix /pyproject.toml,$(MEMBERS))
+	@$(PYTHON) -c 'import sys; sys.exit("Laneway needs Python 3.11 or newer; name one with PYTHON=python3.x" if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
+	@touch $@

@@ -1,0 +1,1 @@
+"""Laneway: one contract, and every call picks its lane."""

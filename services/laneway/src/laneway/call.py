@@ -1,0 +1,242 @@
+"""What a handler is given: the call's facts, its reads, and the effects it collects.
+
+Effects are data until the handler returns; then one short transaction writes them all (`laneway.lanes.dispatch`).
+Must not know any transport.
+"""
+
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeVar
+
+from google.protobuf.message import Message
+from opentelemetry.trace import Span, SpanKind
+from sqlalchemy import Executable
+
+from laneway.contract.model import Method, published
+from laneway.domain.aggregate import Aggregate
+from laneway.errors import DeadlineExceeded, FailedPrecondition
+from laneway.store import Row, Store, Transaction, Write
+from laneway.store.events import NEW, NewEvent, append, read_stream
+from laneway.store.outbox import OutboxMessage
+from laneway.telemetry.tracing import Tracing
+
+A = TypeVar("A", bound=Aggregate)
+
+
+class Lane(Enum):
+    """How a call travelled to its handler."""
+
+    REST = "rest"
+    GRPC = "grpc"
+    QUEUE = "queue"
+    EVENT = "event"
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a call wants written, in one transaction, when its handler returns."""
+
+    writes: list[Write] = field(default_factory=list)
+    events: int = 0
+    messages: list[OutboxMessage] = field(default_factory=list)
+    publishing: list[Span] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a call when it arrives. `deadline` is on the monotonic clock."""
+
+    method: Method
+    lane: Lane
+    key: str | None = None
+    message_id: str | None = None
+    attempt: int = 1
+    deadline: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a service gives to each of its calls."""
+
+    store: Store | None
+    tracing: Tracing
+    wall_clock: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+class Call:
+    """One call, as its handler sees it."""
+
+    def __init__(self, facts: Facts, surroundings: Surroundings) -> None:
+        self.facts = facts
+        self.effects = Effects()
+        self.degraded: str | None = None
+        self.transaction: Transaction | None = None
+        self._surroundings = surroundings
+        self._steps: set[str] = set()
+
+    @property
+    def method(self) -> Method:
+        return self.facts.method
+
+    @property
+    def lane(self) -> Lane:
+        return self.facts.lane
+
+    @property
+    def attempt(self) -> int:
+        """Which run of this message it is, from 1."""
+        return self.facts.attempt
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the service's clock."""
+        return self._surroundings.wall_clock()
+
+    def remaining(self) -> float | None:
+        """Seconds until the deadline; None without one."""
+        if self.facts.deadline is None:
+            return None
+        return self.facts.deadline - self._surroundings.monotonic()
+
+    @property
+    def has_store(self) -> bool:
+        """Whether effects can be collected: the service has a database and the call a commit."""
+        return self._surroundings.store is not None and not self.method.streaming
+
+    def check_deadline(self) -> None:
+        """Raise DeadlineExceeded when the caller no longer waits."""
+        remaining = self.remaining()
+        if remaining is not None and remaining <= 0:
+            raise DeadlineExceeded(f"{self.method.full_name}: the caller's deadline has passed.")
+
+    def degrade(self, reason: str) -> None:
+        """Mark the answer as less than the full one; callers see the reason."""
+        self.degraded = reason
+
+    # Reads
+
+    async def fetch(self, query: Executable) -> Sequence[Row]:
+        """Read rows; in an explicit transaction, through it."""
+        if self.transaction is not None:
+            return await self.transaction.fetch(query)
+        return await self._store.fetch(query)
+
+    async def load(self, aggregate: type[A], aggregate_id: str) -> A:
+        """An event-sourced aggregate as its log tells it; a fresh one when it has no events."""
+        events = await read_stream(self._store, aggregate.stream(aggregate_id))
+        return aggregate.replay(aggregate_id, ((event.type, event.payload) for event in events))
+
+    # Effects, collected until the handler returns
+
+    def save(self, aggregate: Aggregate) -> None:
+        """Append what an aggregate recorded, if nobody else has appended meanwhile."""
+        expected, events = aggregate.collect()
+        if events:
+            self._append(aggregate.stream(aggregate.id), expected, events)
+
+    def emit(self, event: Message) -> None:
+        """Publish an event that belongs to no aggregate."""
+        if not published(event.DESCRIPTOR):
+            raise FailedPrecondition(
+                f"{event.DESCRIPTOR.full_name} is not published: nobody could listen; "
+                "set `option (laneway.v1.event) = {published: true}` on it."
+            )
+        self._append(f"event/{uuid.uuid4().hex}", NEW, [event])
+
+    def execute(self, statement: Executable, rows: Sequence[Mapping[str, object]] = (), *, expect: int | None = None,
+                otherwise: Exception | None = None) -> None:  # fmt: skip
+        """Write rows of the author's own tables; `otherwise` is raised when not `expect` rows are affected."""
+        self.execute_write(Write(statement, rows, expect, otherwise))
+
+    def execute_write(self, write: Write) -> None:
+        """Collect a write of the library's own tables."""
+        self._writable()
+        self.effects.writes.append(write)
+
+    async def begin(self) -> Transaction:
+        """Open the call's transaction now, for reads that must hold until the commit.
+
+        It commits, with all other effects, when the handler returns; until then a remote call is refused.
+        """
+        if self.transaction is None:
+            self.transaction = await self._store.begin()
+        return self.transaction
+
+    def start(self, message: OutboxMessage, publishing: Span) -> None:
+        """Collect a queued call (see `laneway.client`)."""
+        self._writable()
+        self.effects.messages.append(message)
+        self.effects.publishing.append(publishing)
+
+    # Effects outside the database
+
+    @asynccontextmanager
+    async def outside(self, name: str, *, lane: str = "outside") -> AsyncIterator[str]:
+        """An effect outside the database: gives its stable key, the same in every run of this call."""
+        self.require_no_transaction(name)
+        key = self.derive_key(name)
+        with self._surroundings.tracing.span(name, SpanKind.CLIENT, {"laneway.lane": lane}):
+            yield key
+
+    # For the lanes
+
+    def require_no_transaction(self, what: str) -> None:
+        """Refuse to wait for something remote while the call's transaction is open."""
+        if self.transaction is not None:
+            raise FailedPrecondition(
+                f"{self.method.full_name}: {what} inside an explicit transaction would hold it open while waiting; "
+                "make the remote call before `call.begin()`, or `start()` it.",
+                reason="REMOTE_CALL_IN_TRANSACTION",
+            )
+
+    def derive_key(self, step: str) -> str:
+        """The key of a call further down: the same whenever this call is repeated.
+
+        Without a key of its own, this call will not be repeated under it, and a random key serves.
+        """
+        if step in self._steps:
+            raise FailedPrecondition(
+                f"{self.method.full_name} makes the step `{step}` twice; give each its own `step=` name.",
+                reason="STEP_NOT_UNIQUE",
+            )
+        self._steps.add(step)
+        root = self.facts.key or self.facts.message_id
+        if root is None:
+            return str(uuid.uuid4())
+        digest = hashlib.sha256(f"{root}\0{self.method.full_name}\0{step}".encode()).digest()
+        return str(uuid.UUID(bytes=digest[:16], version=4))
+
+    def _append(self, stream: str, expected: int, events: Sequence[Message]) -> None:
+        self._writable()
+        carrier: dict[str, str] = {}
+        self._surroundings.tracing.inject(carrier)
+        new = [_new_event(event, carrier, self.now()) for event in events]
+        self.effects.writes.extend(append(stream, expected, new))
+        self.effects.events += len(new)
+
+    @property
+    def _store(self) -> Store:
+        if self._surroundings.store is None:
+            raise FailedPrecondition(f"{self.method.owner} has no database; declare one to read or write.")
+        return self._surroundings.store
+
+    def _writable(self) -> None:
+        if self._surroundings.store is None:
+            raise FailedPrecondition(f"{self.method.owner} has no database; declare one to read or write.")
+        if self.method.streaming:
+            raise FailedPrecondition(
+                f"{self.method.full_name} is a stream and has no commit of its own; write through a unary call."
+            )
+
+
+def _new_event(event: Message, carrier: Mapping[str, str], now: float) -> NewEvent:
+    return NewEvent(str(uuid.uuid4()), event.DESCRIPTOR.full_name, event.SerializeToString(), now, carrier)
+
+
+current_call: ContextVar[Call | None] = ContextVar("laneway_current_call", default=None)

@@ -1,0 +1,199 @@
+"""The methods of a contract, read from its descriptors and checked.
+
+A mistake in a contract is a `ConfigurationError` with the place and the remedy. Must not know how calls travel.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import cast
+
+from google.api import annotations_pb2
+from google.api.http_pb2 import HttpRule
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from laneway.contract.policy import Policy, QueueUse, Work, resolve, stated
+from laneway.errors import ConfigurationError
+from laneway.v1 import call_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One method of a contract, with the policy of its calls."""
+
+    full_name: str
+    name: str
+    python_name: str
+    service_name: str
+    owner: str
+    """The service that runs it: the package's component before the version."""
+    input: type[Message]
+    output: type[Message]
+    client_streaming: bool
+    server_streaming: bool
+    safe: bool
+    """The contract says that a repeated call changes nothing (`idempotency_level`)."""
+    policy: Policy
+    http: tuple[HttpRule, ...]
+
+    @property
+    def path(self) -> str:
+        """The method's path in gRPC."""
+        return f"/{self.service_name}/{self.name}"
+
+    @property
+    def streaming(self) -> bool:
+        return self.client_streaming or self.server_streaming
+
+    @property
+    def work(self) -> Work | None:
+        """How workers run it; None for a method that is only called."""
+        return self.policy.queue or self.policy.subscription
+
+    @property
+    def queue_name(self) -> str:
+        """The queue's name in the broker."""
+        if self.work is None:
+            raise LookupError(f"{self.full_name} has no queue")
+        return f"{self.owner}.{self.work.queue}"
+
+    @property
+    def awaitable(self) -> bool:
+        """Whether callers may wait for its answer."""
+        only = self.policy.queue is not None and self.policy.queue.use is QueueUse.ONLY
+        return not only and self.policy.subscription is None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a repeated call has one effect."""
+        return self.safe or self.policy.idempotency is not None
+
+    @property
+    def event_producer(self) -> str:
+        """The service that publishes the event a subscription listens to."""
+        return owner_of(self.input.DESCRIPTOR.file.package)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A set of methods by full name."""
+
+    methods: dict[str, Method] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, services: Iterable[ServiceDescriptor]) -> "Contract":
+        """The contract that the descriptors of some services state.
+
+        Raises:
+            ConfigurationError: a method's policy contradicts itself or its messages.
+        """
+        methods = (method_of(method) for service in services for method in service.methods)
+        return cls({method.full_name: method for method in methods})
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(self.methods.values())
+
+
+def owner_of(package: str) -> str:
+    """The service that owns a package: `shop.orders.v1` belongs to `orders`."""
+    parts = [part for part in package.split(".") if not re.fullmatch(r"v\d+\w*", part)]
+    return parts[-1] if parts else package
+
+
+def python_name(name: str) -> str:
+    """`SyncStock` → `sync_stock`, `GetHTTPRoute` → `get_http_route`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def descriptor_of(message: type[Message]) -> Descriptor:
+    """A message class's descriptor; the stubs know two kinds of it, which are one."""
+    return cast(Descriptor, message.DESCRIPTOR)
+
+
+def published(event: Descriptor) -> bool:
+    """Whether other services may subscribe to an event."""
+    return bool(stated(event, call_pb2.event).published)
+
+
+def method_of(descriptor: MethodDescriptor) -> Method:
+    """Read and check one method."""
+    service = descriptor.containing_service
+    options = descriptor.GetOptions()
+    rule = stated(descriptor, annotations_pb2.http)
+    method = Method(
+        full_name=descriptor.full_name,
+        name=descriptor.name,
+        python_name=python_name(descriptor.name),
+        service_name=service.full_name,
+        owner=owner_of(service.file.package),
+        input=GetMessageClass(descriptor.input_type),
+        output=GetMessageClass(descriptor.output_type),
+        client_streaming=descriptor.client_streaming,
+        server_streaming=descriptor.server_streaming,
+        safe=options.idempotency_level != options.IDEMPOTENCY_UNKNOWN,
+        policy=resolve(descriptor),
+        http=(rule, *rule.additional_bindings) if rule.WhichOneof("pattern") else (),
+    )
+    _check(method)
+    return method
+
+
+def _check(method: Method) -> None:
+    problem = next(_problems(method), None)
+    if problem:
+        raise ConfigurationError(f"{method.full_name}: {problem}")
+
+
+def _problems(method: Method) -> Iterator[str]:
+    policy = method.policy
+    if policy.queue and policy.subscription:
+        yield "a subscription cannot be started; remove `queue` or `subscribe`."
+    if method.work and method.streaming:
+        yield "a stream cannot be queued; remove `queue`/`subscribe`, or make the method unary."
+    if policy.queue and not method.repeatable:
+        yield "a queued call is delivered at least once; declare `idempotency {}` or an idempotency_level."
+    if policy.subscription and not published(descriptor_of(method.input)):
+        yield (
+            f"{method.input.DESCRIPTOR.full_name} is not published; "
+            "set `option (laneway.v1.event) = {published: true}` on it."
+        )
+    if policy.subscription and method.output.DESCRIPTOR.full_name != Empty.DESCRIPTOR.full_name:
+        yield "nobody waits for a subscription; let it return google.protobuf.Empty."
+    if policy.subscription and method.http:
+        yield "a subscription cannot be called; remove its google.api.http."
+    if policy.idempotency and policy.idempotency.key:
+        yield from _key_problems(descriptor_of(method.input), policy.idempotency.key)
+    if policy.idempotency and method.streaming:
+        yield "idempotency of streams is not supported; remove `idempotency`."
+
+
+def _key_problems(message: Descriptor, path: str) -> Iterator[str]:
+    names = path.split(".")
+    for position, name in enumerate(names):
+        found = message.fields_by_name.get(name)
+        if found is None:
+            yield f"idempotency.key `{path}`: {message.full_name} has no field `{name}`."
+            return
+        if position == len(names) - 1:
+            if found.type != FieldDescriptor.TYPE_STRING or found.is_repeated:
+                yield f"idempotency.key `{path}` must name a single string field."
+            return
+        if found.message_type is None or found.is_repeated:
+            yield f"idempotency.key `{path}`: `{name}` is not a single message."
+            return
+        message = found.message_type
+
+
+def read_path(message: Message, path: str) -> str:
+    """The string at a checked field path."""
+    return str(reduce(getattr, path.split("."), message))
+
+
+def write_path(message: Message, path: str, value: str) -> None:
+    """Set the string at a checked field path."""
+    *parents, last = path.split(".")
+    setattr(reduce(getattr, parents, message), last, value)

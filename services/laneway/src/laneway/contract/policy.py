@@ -1,0 +1,233 @@
+"""The policy of a method: what its contract says, resolved over the layers method › service › file › built-in.
+
+All durations are seconds. This module must not know how a policy is obeyed.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from laneway.v1 import call_pb2
+
+
+class QueueUse(Enum):
+    """Whether a call may be awaited as well as started."""
+
+    ALLOWED = "allowed"
+    ONLY = "only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idempotency:
+    """One effect per key. `key` is the request's field that holds it, if any; `keep` counts from completion."""
+
+    key: str | None
+    keep: float
+    required: bool
+    exclusive: bool
+    lease: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often a caller tries, the first attempt included, and how long it waits in between."""
+
+    max_attempts: int
+    initial_backoff: float
+    max_backoff: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """When a caller stops calling: see `laneway.resilience.breaker`."""
+
+    failure_rate: float
+    minimum_calls: int
+    window: int
+    consecutive_failures: int
+    open_time: float
+    half_open_calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """How a worker runs the messages of a queue."""
+
+    queue: str
+    run_timeout: float
+    max_attempts: int
+    initial_backoff: float
+    max_backoff: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue(Work):
+    """The method can be started."""
+
+    use: QueueUse
+    start_within: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription(Work):
+    """The method runs for each event of its request's type."""
+
+    from_start: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the contract says of one method's calls."""
+
+    deadline: float
+    idempotency: Idempotency | None
+    retry: Retry
+    breaker: Breaker
+    queue: Queue | None
+    subscription: Subscription | None
+    errors: frozenset[str]
+
+
+def _seconds(value: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(value * 1e9))
+    return duration
+
+
+M = TypeVar("M", bound=Message)
+
+BUILT_IN = call_pb2.CallPolicy(
+    deadline=_seconds(10),
+    retry=call_pb2.Retry(max_attempts=3, initial_backoff=_seconds(0.05), max_backoff=_seconds(1)),
+    breaker=call_pb2.Breaker(
+        failure_rate=0.5,
+        minimum_calls=20,
+        window=100,
+        consecutive_failures=5,
+        open_time=_seconds(1),
+        half_open_calls=2,
+    ),
+)
+_IDEMPOTENCY = call_pb2.Idempotency(keep=_seconds(86_400), required=False, exclusive=False, lease=_seconds(30))
+_QUEUE = call_pb2.Queue(
+    name="default",
+    run_timeout=_seconds(60),
+    max_attempts=8,
+    initial_backoff=_seconds(1),
+    max_backoff=_seconds(300),
+)
+_SUBSCRIBE = call_pb2.Subscribe(
+    queue="events",
+    from_start=False,
+    run_timeout=_seconds(60),
+    max_attempts=16,
+    initial_backoff=_seconds(0.5),
+    max_backoff=_seconds(300),
+)
+
+
+def resolve(method: MethodDescriptor) -> Policy:
+    """The effective policy of a method."""
+    service = method.containing_service
+    own = stated(method, call_pb2.call)
+    merged = call_pb2.CallPolicy()
+    for layer in (
+        BUILT_IN,
+        stated(service.file, call_pb2.file_defaults),
+        stated(service, call_pb2.service_defaults),
+        own,
+    ):
+        _override(merged, layer)
+    return Policy(
+        deadline=merged.deadline.ToNanoseconds() / 1e9,
+        idempotency=_idempotency(merged) if own.HasField("idempotency") else None,
+        retry=Retry(
+            max_attempts=merged.retry.max_attempts,
+            initial_backoff=_of(merged.retry.initial_backoff),
+            max_backoff=_of(merged.retry.max_backoff),
+        ),
+        breaker=Breaker(
+            failure_rate=merged.breaker.failure_rate,
+            minimum_calls=merged.breaker.minimum_calls,
+            window=merged.breaker.window,
+            consecutive_failures=merged.breaker.consecutive_failures,
+            open_time=_of(merged.breaker.open_time),
+            half_open_calls=merged.breaker.half_open_calls,
+        ),
+        queue=_queue(merged) if own.HasField("queue") else None,
+        subscription=_subscription(merged) if own.HasField("subscribe") else None,
+        errors=frozenset(merged.errors),
+    )
+
+
+def stated(described: Any, option: Any) -> Any:
+    """What an option of our vocabulary says on a descriptor; its type is the option's, which no stub knows."""
+    return described.GetOptions().Extensions[option]
+
+
+def _of(duration: Duration) -> float:
+    return duration.ToNanoseconds() / 1e9
+
+
+def _idempotency(merged: call_pb2.CallPolicy) -> Idempotency:
+    value = _over(_IDEMPOTENCY, merged.idempotency)
+    return Idempotency(
+        key=value.key if value.HasField("key") else None,
+        keep=_of(value.keep),
+        required=value.required,
+        exclusive=value.exclusive,
+        lease=_of(value.lease),
+    )
+
+
+def _queue(merged: call_pb2.CallPolicy) -> Queue:
+    value = _over(_QUEUE, merged.queue)
+    return Queue(
+        use=QueueUse.ONLY if value.use == call_pb2.Queue.ONLY else QueueUse.ALLOWED,
+        queue=value.name,
+        start_within=_of(value.start_within) if value.HasField("start_within") else None,
+        run_timeout=_of(value.run_timeout),
+        max_attempts=value.max_attempts,
+        initial_backoff=_of(value.initial_backoff),
+        max_backoff=_of(value.max_backoff),
+    )
+
+
+def _subscription(merged: call_pb2.CallPolicy) -> Subscription:
+    value = _over(_SUBSCRIBE, merged.subscribe)
+    return Subscription(
+        queue=value.queue,
+        from_start=value.from_start,
+        run_timeout=_of(value.run_timeout),
+        max_attempts=value.max_attempts,
+        initial_backoff=_of(value.initial_backoff),
+        max_backoff=_of(value.max_backoff),
+    )
+
+
+def _over(base: M, layer: M) -> M:
+    result = type(base)()
+    _override(result, base)
+    _override(result, layer)
+    return result
+
+
+def _override(target: Message, layer: Message) -> None:
+    """Lay the set fields of `layer` over `target`.
+
+    Not `MergeFrom`: that would add an explicit zero duration to the one below instead of replacing it.
+    """
+    for field, value in layer.ListFields():
+        if field.is_repeated:
+            getattr(target, field.name).extend(value)
+        elif isinstance(value, Duration):
+            getattr(target, field.name).CopyFrom(value)
+        elif isinstance(value, Message):
+            getattr(target, field.name).SetInParent()
+            _override(getattr(target, field.name), value)
+        else:
+            setattr(target, field.name, value)

@@ -1,0 +1,1 @@
+"""The lanes: how calls reach handlers and leave them. One handler, one policy, one context for all."""

@@ -1,0 +1,330 @@
+"""The one path of a call to its handler, whatever lane brought it.
+
+deadline → claim or replay by key → handler → one transaction with everything the handler collected → publish.
+Must not know gRPC, HTTP or Celery.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+from opentelemetry.trace import Span, SpanKind
+
+from laneway.call import Call, Facts, Lane, Surroundings, current_call
+from laneway.contract.model import Contract, Method, read_path
+from laneway.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, LanewayError, Unimplemented
+from laneway.lanes.claims import Claim, Claims, claim_of
+from laneway.lanes.status import status_of
+from laneway.lanes.transport import Answer
+from laneway.store import DuplicateKey, Store, VersionConflict, Write, inbox, operations, outbox
+from laneway.store.outbox import OutboxMessage
+from laneway.telemetry import names
+from laneway.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+RERUNS = 8
+"""How often a handler runs again after a conflict of versions, before the caller is told to try later."""
+
+Handler = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A call as a lane brought it. `timeout` is what remains of the caller's deadline, in seconds."""
+
+    lane: Lane
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+    key: str | None = None
+    message_id: str | None = None
+    attempt: int = 1
+
+
+class Publishing(Protocol):
+    """What happens to messages after their commit; must not block and must not fail."""
+
+    def offer(self, messages: Sequence[OutboxMessage], spans: Sequence[Span]) -> None:
+        """Publish now, if it can be; the relay does what could not. Ends the spans."""
+
+    def wake(self) -> None:
+        """Tell the relay that there are new events."""
+
+
+class Dispatcher:
+    """Runs the handlers of one service."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        handlers: Mapping[str, Handler],
+        *,
+        surroundings: Surroundings,
+        metrics: Metrics,
+        publishing: Publishing | None = None,
+    ) -> None:
+        self.contract = contract
+        self._handlers = handlers
+        self._surroundings = surroundings
+        self._metrics = metrics
+        self._publishing = publishing
+        store = surroundings.store
+        self._claims = None if store is None else Claims(store, surroundings.wall_clock)
+        self._commits: set[asyncio.Task[None]] = set()
+
+    async def unary(self, method: Method, request: Message, arrival: Arrival) -> Answer:
+        """Run a call that somebody waits for.
+
+        Raises:
+            LanewayError: the handler's answer in the negative, or what kept it from answering.
+        """
+        if not method.awaitable:
+            raise Unimplemented(f"{method.full_name} can only be started: it runs from its queue.")
+        return await self._unary(method, request, arrival)
+
+    async def stream(
+        self, method: Method, requests: Message | AsyncIterator[Message], arrival: Arrival
+    ) -> AsyncIterator[Message]:
+        """Run a streaming call; closing the iterator cancels its handler."""
+        facts = self._facts(method, None, arrival)
+        with self._observed(facts):
+            call = Call(facts, self._surroundings)
+            token = current_call.set(call)
+            try:
+                if not method.server_streaming:
+                    yield await self._handlers[method.full_name](requests, call)
+                    return
+                async with aclosing(self._handlers[method.full_name](requests, call)) as replies:
+                    async for reply in replies:
+                        yield reply
+            finally:
+                current_call.reset(token)
+
+    async def deliver(self, method: Method, request: Message, arrival: Arrival) -> None:
+        """Run a message; returns when its outcome is committed, by this copy or another.
+
+        Raises:
+            LanewayError: there is no outcome yet; whoever delivers decides on another attempt.
+        """
+        message_id = _message_id(arrival)
+        if await inbox.seen(self._store, message_id):
+            return
+        try:
+            await self._unary(method, request, arrival)
+        except DuplicateKey:
+            if not await inbox.seen(self._store, message_id):
+                raise
+        except LanewayError as error:
+            if error.transient or method.policy.queue is None:
+                raise
+            await self.fail(method, message_id, error)
+
+    async def fail(self, method: Method, message_id: str, error: LanewayError, *, handled: bool = True) -> None:
+        """End a queued call with an error, for whoever asks its operation.
+
+        `handled` messages are done with; a parked one is not, and may be redriven.
+        """
+        now = self._surroundings.wall_clock()
+        writes = [inbox.record(message_id, method.full_name, now)] if handled else []
+        if method.policy.queue is not None:
+            status = status_of(error).SerializeToString()
+            writes.append(operations.create(message_id, method.full_name, now=now))
+            writes.append(operations.fail(message_id, error=status, now=now))
+        await self._store.commit(writes)
+
+    async def close(self) -> None:
+        """Wait for the commits that are under way."""
+        await asyncio.gather(*self._commits, return_exceptions=True)
+
+    # One call
+
+    async def _unary(self, method: Method, request: Message, arrival: Arrival) -> Answer:
+        facts = self._facts(method, request, arrival)
+        with self._observed(facts):
+            claim = claim_of(facts, request)
+            if claim is None or self._claims is None:
+                return await self._run(facts, request, None)
+            async with self._claims.alone(claim):
+                return await self._replay(claim, facts) or await self._run_leased(facts, request, claim)
+
+    def _facts(self, method: Method, request: Message | None, arrival: Arrival) -> Facts:
+        if arrival.message_id is not None and method.work is not None:
+            timeout: float | None = method.work.run_timeout
+        elif method.streaming:
+            timeout = arrival.timeout
+        else:
+            timeout = (
+                method.policy.deadline if arrival.timeout is None else min(arrival.timeout, method.policy.deadline)
+            )
+        return Facts(
+            method=method,
+            lane=arrival.lane,
+            key=_key(method, request, arrival),
+            message_id=arrival.message_id,
+            attempt=arrival.attempt,
+            deadline=None if timeout is None else self._surroundings.monotonic() + timeout,
+            headers=arrival.headers,
+        )
+
+    @contextmanager
+    def _observed(self, facts: Facts) -> Iterator[None]:
+        method, tracing = facts.method, self._surroundings.tracing
+        if facts.message_id is not None:
+            kind, name = SpanKind.CONSUMER, names.process_span(method.queue_name)
+            attributes = names.messaging(method.queue_name, facts.message_id, "process")
+        else:
+            kind, name = SpanKind.SERVER, names.rpc_span(method.service_name, method.name)
+            attributes = names.rpc(method.service_name, method.name)
+        attributes = {**attributes, names.LANE: facts.lane.value}
+        with (
+            tracing.span(name, kind, attributes, parent=tracing.extract(facts.headers)),
+            self._metrics.call("server", method.full_name, facts.lane.value),
+        ):
+            yield
+
+    async def _replay(self, claim: Claim, facts: Facts) -> Answer | None:
+        if self._claims is None or (outcome := await self._claims.outcome(claim)) is None:
+            return None
+        self._metrics.replayed(claim.method.full_name)
+        if isinstance(outcome, LanewayError):
+            raise outcome
+        # A message whose key was used by a synchronous call ends with that call's reply.
+        await self._store.commit(self._delivered(facts, outcome))
+        return Answer(message=outcome, replayed=True)
+
+    async def _run_leased(self, facts: Facts, request: Message, claim: Claim) -> Answer:
+        if self._claims is None:
+            raise ValueError("a claim needs a store")
+        try:
+            claim = replace(claim, fence=await self._claims.lease(claim))
+            return await self._run(facts, request, claim)
+        except DuplicateKey:
+            # Another process was quicker: its outcome is everyone's.
+            if (replay := await self._replay(claim, facts)) is None:
+                raise
+            return replay
+        except BaseException as error:
+            if not _answers(claim.method, error):
+                await self._claims.release(claim)
+            raise
+
+    async def _run(self, facts: Facts, request: Message, claim: Claim | None) -> Answer:
+        for _ in range(RERUNS):
+            try:
+                return await self._attempt(facts, request, claim)
+            except VersionConflict as conflict:
+                log.debug("running again after a conflict", extra={"cause": conflict.message})
+        raise Aborted(
+            f"{facts.method.full_name} met concurrent changes {RERUNS} times in a row; try again.",
+            reason="VERSION_CONFLICT",
+            retry_after=0.1,
+        )
+
+    async def _attempt(self, facts: Facts, request: Message, claim: Claim | None) -> Answer:
+        call = Call(facts, self._surroundings)
+        call.check_deadline()
+        token = current_call.set(call)
+        try:
+            reply = await self._handle(call, request)
+            await self._commit(call, [*self._kept(claim, reply), *self._delivered(facts, reply)])
+        except LanewayError as error:
+            if claim is not None and _answers(claim.method, error):
+                await self._store.commit(self._kept(claim, error))
+            raise
+        finally:
+            current_call.reset(token)
+            if call.transaction is not None:
+                await call.transaction.rollback()
+            for span in call.effects.publishing:
+                span.end()
+        return Answer(message=reply, degraded=call.degraded)
+
+    async def _handle(self, call: Call, request: Message) -> Message:
+        name = call.method.full_name
+        handler: Callable[[Message, Call], Awaitable[Message]] = self._handlers[name]
+        try:
+            async with asyncio.timeout(call.remaining()) as limit:
+                reply = await handler(request, call)
+        except LanewayError:
+            raise
+        except Exception as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                raise DeadlineExceeded(f"{name} did not end within its deadline.") from error
+            log.exception("handler failed", extra={"method": name})
+            raise Internal(f"{name} failed; its service's log has the cause.", reason="UNHANDLED") from error
+        if not isinstance(reply, call.method.output):
+            wanted = call.method.output.__name__
+            raise Internal(f"The handler of {name} returned {type(reply).__name__} instead of {wanted}.")
+        return reply
+
+    # Writing
+
+    def _kept(self, claim: Claim | None, outcome: Message | LanewayError) -> list[Write]:
+        return [] if claim is None or self._claims is None else [self._claims.completed(claim, outcome)]
+
+    def _delivered(self, facts: Facts, reply: Message) -> list[Write]:
+        if facts.message_id is None:
+            return []
+        now, method = self._surroundings.wall_clock(), facts.method
+        writes = [inbox.record(facts.message_id, method.full_name, now)]
+        if method.policy.queue is not None:
+            kind, payload = reply.DESCRIPTOR.full_name, reply.SerializeToString()
+            # The operation of a message from another service's outbox is first heard of here.
+            writes.append(operations.create(facts.message_id, method.full_name, now=now))
+            writes.append(operations.succeed(facts.message_id, reply_type=kind, reply=payload, now=now))
+        return writes
+
+    async def _commit(self, call: Call, outcome: Sequence[Write]) -> None:
+        writes = [*outcome, *call.effects.writes]
+        if call.effects.messages:
+            writes.append(outbox.insert(call.effects.messages))
+        if not writes and call.transaction is None:
+            return
+        task = asyncio.create_task(self._write(call, writes))
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+        # A caller that goes away in mid-commit changes nothing: the effects are whole and get published.
+        await asyncio.shield(task)
+
+    async def _write(self, call: Call, writes: Sequence[Write]) -> None:
+        if call.transaction is not None:
+            await call.transaction.commit(writes)
+        else:
+            await self._store.commit(writes)
+        if self._publishing is None:
+            return
+        if call.effects.messages:
+            spans, call.effects.publishing = call.effects.publishing, []
+            self._publishing.offer(call.effects.messages, spans)
+        if call.effects.events:
+            self._publishing.wake()
+
+    @property
+    def _store(self) -> Store:
+        if self._surroundings.store is None:
+            raise FailedPrecondition("This service has no database; declare one to keep keys, messages or events.")
+        return self._surroundings.store
+
+
+def _answers(method: Method, error: BaseException) -> bool:
+    """Whether an error is an answer of the business: kept like a reply."""
+    return isinstance(error, LanewayError) and error.reason is not None and error.reason in method.policy.errors
+
+
+def _message_id(arrival: Arrival) -> str:
+    if arrival.message_id is None:
+        raise ValueError("a delivery has a message id")
+    return arrival.message_id
+
+
+def _key(method: Method, request: Message | None, arrival: Arrival) -> str | None:
+    idempotent = method.policy.idempotency
+    if idempotent is not None and idempotent.key is not None and request is not None:
+        named = read_path(request, idempotent.key)
+        if named:
+            return named
+    return arrival.key or arrival.headers.get(names.IDEMPOTENCY_KEY) or arrival.message_id

@@ -1,0 +1,118 @@
+"""The system services that every service answers besides its own contract.
+
+`laneway.v1.Acceptor` takes queued calls for callers without a database, `laneway.v1.Subscriptions` registers
+subscribers of the service's events, `google.longrunning.Operations` tells how queued calls ended.
+"""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from google.longrunning import operations_pb2
+from google.protobuf.message import DecodeError
+from opentelemetry.trace import SpanKind
+
+from laneway.call import Call
+from laneway.contract.model import Contract, Method, method_of
+from laneway.contract.policy import Idempotency
+from laneway.errors import InvalidArgument, NotFound
+from laneway.lanes.operation import as_message, operation_name, queued
+from laneway.store import Store, operations, subscriptions
+from laneway.telemetry import names
+from laneway.telemetry.tracing import Tracing
+from laneway.v1 import system_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class SystemMethod:
+    """A method that each service answers for itself."""
+
+    method: Method
+
+    def at(self, owner: str) -> Method:
+        """The method as a given service answers it."""
+        return replace(self.method, owner=owner)
+
+
+def _of(file: Any, service: str, name: str) -> SystemMethod:
+    return SystemMethod(replace(method_of(file.services_by_name[service].methods_by_name[name]), safe=True, http=()))
+
+
+def _keyed(system: SystemMethod) -> SystemMethod:
+    policy = replace(
+        system.method.policy,
+        idempotency=Idempotency(key=None, keep=86_400, required=False, exclusive=False, lease=30),
+    )
+    return SystemMethod(replace(system.method, policy=policy))
+
+
+START = _keyed(_of(system_pb2.DESCRIPTOR, "Acceptor", "Start"))
+REGISTER = _of(system_pb2.DESCRIPTOR, "Subscriptions", "Register")
+GET_OPERATION = _of(operations_pb2.DESCRIPTOR, "Operations", "GetOperation")
+
+
+class SystemHandlers:
+    """Answers the system methods for one service with a database."""
+
+    def __init__(self, service: str, contract: Contract, store: Store, tracing: Tracing) -> None:
+        self._service = service
+        self._contract = contract
+        self._store = store
+        self._tracing = tracing
+
+    @property
+    def handlers(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """The handlers by the methods' full names."""
+        return {
+            START.method.full_name: self.start,
+            REGISTER.method.full_name: self.register,
+            GET_OPERATION.method.full_name: self.get_operation,
+        }
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        return {system.method.full_name: system.at(self._service) for system in (START, REGISTER, GET_OPERATION)}
+
+    async def start(self, request: system_pb2.StartRequest, call: Call) -> operations_pb2.Operation:
+        """Accept a queued call: its operation and its message, in one transaction."""
+        method = self._contract.methods.get(request.method)
+        if method is None or method.policy.queue is None:
+            raise InvalidArgument(f"{self._service} has no queued method {request.method}; check the contract.")
+        try:
+            payload = method.input.FromString(request.payload)
+        except DecodeError:
+            raise InvalidArgument(f"The payload is not a {method.input.DESCRIPTOR.full_name}.") from None
+        operation = str(uuid.uuid4())
+        span = self._tracing.start_span(
+            names.publish_span(method.queue_name),
+            SpanKind.PRODUCER,
+            names.messaging(method.queue_name, operation, "send"),
+        )
+        headers = {names.IDEMPOTENCY_KEY: call.facts.key} if call.facts.key else {}
+        self._tracing.inject(headers, span)
+        message = queued(method, payload, operation, headers, call.now())
+        call.execute_write(operations.create(operation, method.full_name, now=call.now(), start_by=message.start_by))
+        call.start(message, span)
+        return operations_pb2.Operation(name=operation_name(self._service, operation))
+
+    async def register(self, request: system_pb2.RegisterRequest, call: Call) -> system_pb2.RegisterResponse:
+        """Register a subscription; it exists already after the first time."""
+        call.execute_write(
+            subscriptions.register(
+                request.method,
+                service=request.service,
+                queue=request.queue,
+                event_type=request.event,
+                from_start=request.from_start,
+                now=call.now(),
+            )
+        )
+        return system_pb2.RegisterResponse()
+
+    async def get_operation(self, request: operations_pb2.GetOperationRequest, _: Call) -> operations_pb2.Operation:
+        """How a queued call stands."""
+        found = await operations.get(self._store, request.name.rsplit("/", 1)[-1])
+        if found is None:
+            raise NotFound(f"{self._service} knows no operation {request.name}.", reason="OPERATION_UNKNOWN")
+        return as_message(self._service, found)

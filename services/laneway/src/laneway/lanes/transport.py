@@ -1,0 +1,36 @@
+"""The seam between a client's policy and the wire."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from google.protobuf.message import Message
+
+from laneway.contract.model import Method
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a callee said: its message, and how it came by it."""
+
+    message: Message
+    replayed: bool = False
+    degraded: str | None = None
+
+
+class Transport(Protocol):
+    """Carries one attempt. Errors of the callee and of the wire come as `LanewayError`."""
+
+    async def unary(
+        self, method: Method, request: Message, headers: Mapping[str, str], timeout: float | None
+    ) -> Answer: ...
+
+    def stream(
+        self,
+        method: Method,
+        requests: Message | AsyncIterable[Message],
+        headers: Mapping[str, str],
+        timeout: float | None,
+    ) -> AsyncIterator[Message]: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,218 @@
+"""The policy around a client call, in the design's order: deadline → retry (budget) → breaker → attempt.
+
+The attempt is any awaitable; its errors are `LanewayError`s by the time they come here (others are
+counted, but never retried). It is given the seconds that remain and keeps to them itself: `asyncio.wait_for`
+would lose its spans. Must not know a transport.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from enum import Enum
+from typing import Protocol, TypeVar
+
+from laneway.contract.policy import Policy
+from laneway.contract.policy import Retry as RetryPolicy
+from laneway.errors import Code, DeadlineExceeded, LanewayError
+from laneway.resilience.breaker import Breaker, Permit, StateListener
+from laneway.resilience.retry import RetryBudget, Retrying, mark_exhausted
+
+T = TypeVar("T")
+
+Attempt = Callable[[int, float | None], Awaitable[T]]
+"""Makes one attempt, given its number (from 1) and the seconds that remain (None: no deadline)."""
+
+_FAILURES = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS})
+_NEUTRAL = frozenset({Code.RESOURCE_EXHAUSTED, Code.CANCELLED})
+
+
+class Health(Enum):
+    """What the end of an attempt says about its target."""
+
+    HEALTHY = "healthy"
+    FAILING = "failing"
+    NOTHING = "nothing"
+
+    @classmethod
+    def after(cls, error: BaseException, answers: frozenset[str]) -> "Health":
+        """`answers` are the reasons that the contract declares as answers of the business.
+
+        An `OSError` (no connection, a socket's timeout) is the target's; any other foreign error is the
+        caller's own mistake, and `asyncio.CancelledError` its wish.
+        """
+        if isinstance(error, LanewayError):
+            if error.reason in answers:
+                return cls.HEALTHY
+            if error.code in _FAILURES:
+                return cls.FAILING
+            return cls.NOTHING if error.code in _NEUTRAL else cls.HEALTHY
+        return cls.FAILING if isinstance(error, OSError) else cls.NOTHING
+
+    def settle(self, permit: Permit) -> None:
+        """Tell the breaker."""
+        if self is Health.HEALTHY:
+            permit.success()
+        elif self is Health.FAILING:
+            permit.failure()
+        else:
+            permit.neutral()
+
+
+class Pipeline:
+    """Carries the calls to one target by its policy."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        breaker: Breaker,
+        retry: RetryPolicy,
+        budget: RetryBudget,
+        answers: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.target = target
+        self.breaker = breaker
+        self._retrying = Retrying(retry, budget, random=random)
+        self._answers = answers
+        self._clock = clock
+        self._sleep = sleep
+
+    async def call(self, attempt: Attempt[T], *, deadline: float | None, retryable: bool) -> T:
+        """Make a call; `deadline` is on the pipeline's clock, `retryable` says that repeating it is harmless.
+
+        An open breaker refuses at once and is never waited for. An error on which this layer has given up is
+        marked, so that no layer above tries again.
+
+        Raises:
+            DeadlineExceeded: the deadline had passed, and the call was not started.
+            Unavailable: the breaker is open (reason `BREAKER_OPEN`).
+            LanewayError: what the last attempt ended with.
+        """
+        remaining = self._remaining(deadline)
+        if remaining is not None and remaining <= 0:
+            raise DeadlineExceeded(f"{self.target} was not called: the deadline had passed.")
+        self._retrying.first_attempt()
+        number = 1
+        last: LanewayError | None = None
+        while True:
+            permit = self._acquire(last)
+            try:
+                return await self._attempt(permit, attempt, number, remaining)
+            except LanewayError as error:
+                if not retryable or not error.transient or error.reason in self._answers:
+                    raise
+                delay = self._retrying.delay(number, error, self._remaining(deadline))
+                if delay is None:
+                    self._give_up(error)
+                    raise
+                await self._sleep(delay)
+                remaining = self._remaining(deadline)
+                if remaining is not None and remaining <= 0:  # slept longer than asked
+                    self._give_up(error)
+                    raise
+                last = error
+            number += 1
+
+    async def stream(self, open: Callable[[], AsyncIterator[T]]) -> AsyncGenerator[T, None]:
+        """Make a streaming call. The breaker decides at the first message (or the end before any).
+
+        What fails after it is not counted, nothing is tried again. Close the generator when leaving early.
+        """
+        permit = self._acquire()
+        messages: AsyncIterator[T] | None = None
+        try:
+            messages = open()
+            async for message in messages:
+                permit.success()
+                yield message
+            permit.success()
+        except BaseException as error:
+            Health.after(error, self._answers).settle(permit)
+            raise
+        finally:
+            if isinstance(messages, AsyncGenerator):
+                await messages.aclose()
+
+    async def _attempt(self, permit: Permit, attempt: Attempt[T], number: int, remaining: float | None) -> T:
+        try:
+            result = await attempt(number, remaining)
+        except BaseException as error:
+            Health.after(error, self._answers).settle(permit)
+            raise
+        permit.success()
+        return result
+
+    def _acquire(self, cause: LanewayError | None = None) -> Permit:
+        try:
+            return self.breaker.acquire()
+        except LanewayError as refusal:
+            mark_exhausted(refusal)
+            raise refusal from cause
+
+    def _give_up(self, error: LanewayError) -> None:
+        if self._retrying.enabled:
+            mark_exhausted(error)
+
+    def _remaining(self, deadline: float | None) -> float | None:
+        return None if deadline is None else deadline - self._clock()
+
+
+class Target(Protocol):
+    """What a pipeline needs to know of a method; `laneway.contract.model.Method` is one."""
+
+    @property
+    def owner(self) -> str: ...
+    @property
+    def full_name(self) -> str: ...
+    @property
+    def policy(self) -> Policy: ...
+
+
+class Pipelines:
+    """The pipelines of a process: a breaker per method of each service, a retry budget per service.
+
+    A method that fails does not stop its neighbours; but all retries to one service come out of one budget.
+    """
+
+    def __init__(
+        self,
+        *,
+        listeners: Sequence[StateListener] = (),
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._listeners = tuple(listeners)
+        self._clock = clock
+        self._sleep = sleep
+        self._random = random
+        self._pipelines: dict[tuple[str, str], Pipeline] = {}
+        self._budgets: dict[str, RetryBudget] = {}
+
+    def of(self, method: Target) -> Pipeline:
+        """The pipeline of a method; made at its first call. A system method has one at each service."""
+        known = self._pipelines.get((method.owner, method.full_name))
+        if known is None:
+            known = self._pipelines[method.owner, method.full_name] = self._build(method)
+        return known
+
+    def _build(self, method: Target) -> Pipeline:
+        target = f"{method.owner}/{method.full_name}"
+        budget = self._budgets.setdefault(method.owner, RetryBudget(clock=self._clock))
+        breaker = Breaker(
+            target, method.policy.breaker, clock=self._clock, random=self._random, listeners=self._listeners
+        )
+        return Pipeline(
+            target,
+            breaker=breaker,
+            retry=method.policy.retry,
+            budget=budget,
+            answers=method.policy.errors,
+            clock=self._clock,
+            sleep=self._sleep,
+            random=self._random,
+        )

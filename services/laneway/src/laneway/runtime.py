@@ -1,0 +1,241 @@
+"""The composition of a process: what each role of a service is made of, started in order and stopped in reverse.
+
+One event loop per process. Heavy imports are inside the roles, so that a worker loads no web framework and an
+edge no Celery.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+from laneway.call import Surroundings
+from laneway.client import Lanes
+from laneway.contract.model import Contract, Method
+from laneway.errors import ConfigurationError, LanewayError
+from laneway.lanes.dispatch import Dispatcher
+from laneway.lanes.system import REGISTER, SystemHandlers
+from laneway.resilience.pipeline import Pipelines
+from laneway.service import Service
+from laneway.settings import Settings
+from laneway.store import Store
+from laneway.telemetry import logs
+from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.tracing import Tracing
+from laneway.v1 import system_pb2
+
+if TYPE_CHECKING:
+    from laneway.lanes.queue.broker import Broker
+
+log = logging.getLogger(__name__)
+
+Factory = Callable[[Lanes], Service]
+
+SERVICES = "laneway.services"
+"""The entry-point group in which distributions name their services' factories."""
+
+REGISTER_AGAIN = 2.0
+"""Seconds between attempts to register a subscription with a producer that does not answer."""
+
+
+def factory_of(name: str) -> Factory:
+    """The factory of an installed service.
+
+    Raises:
+        ConfigurationError: no such service is installed.
+    """
+    for entry in entry_points(group=SERVICES, name=name):
+        factory: Factory = entry.load()
+        return factory
+    known = ", ".join(sorted(entry_points(group=SERVICES).names)) or "none"
+    raise ConfigurationError(
+        f"There is no service `{name}`; installed are: {known}. "
+        f"A distribution names its services in the entry-point group `{SERVICES}`."
+    )
+
+
+def run(name: str, role: str, settings: Settings) -> None:
+    """Run one role of an installed service until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: the service, the role or its surroundings are not as they must be.
+    """
+    logs.configure(name, settings.log_format, settings.log_level)
+    factory = factory_of(name)
+    if role == "worker":
+        _run_worker(name, factory, settings)
+    elif role in ("rest", "grpc"):
+        import uvloop
+
+        uvloop.run(serve_rest(name, factory, settings) if role == "rest" else serve_grpc(name, factory, settings))
+    else:
+        raise ConfigurationError(f"There is no role `{role}`; the roles are rest, grpc and worker.")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What every role of a service has."""
+
+    service: Service
+    settings: Settings
+    tracing: Tracing
+    metrics: Metrics
+    lanes: Lanes
+
+
+@asynccontextmanager
+async def process(name: str, factory: Factory, settings: Settings) -> AsyncIterator[Process]:
+    """Open what every role of a service needs; closes it at exit."""
+    from laneway.lanes.grpc.channel import GrpcTransport
+
+    async with AsyncExitStack() as stack:
+        tracing = Tracing.for_settings(name, settings)
+        stack.callback(tracing.shutdown)
+        metrics = Metrics()
+        if settings.admin_port is not None:
+            stack.enter_context(metrics.serve(settings.host, settings.admin_port))
+        transport = GrpcTransport(settings.target)
+        stack.push_async_callback(transport.close)
+        pipelines = Pipelines(listeners=[metrics.breaker_changed])
+        lanes = Lanes(transport, pipelines=pipelines, tracing=tracing, metrics=metrics)
+        yield Process(factory(lanes), settings, tracing, metrics, lanes)
+
+
+async def serve_rest(name: str, factory: Factory, settings: Settings) -> None:
+    """The edge: REST in, gRPC out."""
+    from laneway.lanes.rest.app import rest_app
+    from laneway.lanes.rest.server import serve
+
+    async with process(name, factory, settings) as own:
+        if "rest" not in own.service.roles:
+            raise ConfigurationError(f"`{name}` exposes nothing over REST; give it `expose` or `routers`.")
+        app = rest_app(own.lanes, own.service.exposed, own.service.routers, tracing=own.tracing, metrics=own.metrics)
+        await serve(
+            app, host=settings.host, port=settings.rest_port, stopped=stop_signal(), grace=settings.grace_seconds
+        )
+
+
+async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
+    """A service's server, with the relay of its outbox and the registration of its subscriptions."""
+    from laneway.lanes.grpc.server import GrpcServer
+    from laneway.lanes.queue.relay import Relay
+
+    async with process(name, factory, settings) as own, backend(own) as back:
+        if "grpc" not in own.service.roles:
+            raise ConfigurationError(f"`{name}` has no handlers; run its other roles: {', '.join(own.service.roles)}.")
+        stopped = stop_signal()
+        duties = [register_all(own.service, own.lanes)]
+        if back.store is not None and back.broker is not None:
+            relay = Relay(
+                back.store,
+                back.broker,
+                service=name,
+                holder=settings.instance,
+                tracing=own.tracing,
+                metrics=own.metrics,
+            )
+            duties.append(relay.run())
+        server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port)
+        async with running(*duties):
+            await server.start()
+            log.info("serving", extra={"port": settings.grpc_port})
+            await stopped.wait()
+            await server.stop(settings.grace_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What carries a service's handlers: its dispatcher and, if it has a database, store and broker."""
+
+    dispatcher: Dispatcher
+    store: Store | None
+    broker: "Broker | None"
+
+
+@asynccontextmanager
+async def backend(own: Process) -> AsyncIterator[Backend]:
+    """Open the service's database and broker; closes them when what runs has committed."""
+    async with AsyncExitStack() as stack:
+        store, broker, publishing = None, None, None
+        handlers, methods = dict(own.service.handlers), dict(own.service.contract.methods)
+        if own.service.database:
+            from laneway.lanes.queue.broker import Broker
+            from laneway.lanes.queue.publisher import Publisher
+
+            store = await open_store(own.service, own.settings)
+            stack.push_async_callback(store.close)
+            broker = Broker(own.settings.broker_url, window=own.settings.queue_window)
+            stack.push_async_callback(broker.close)
+            publishing = await stack.enter_async_context(Publisher(broker, service=own.service.name))
+            system = SystemHandlers(own.service.name, own.service.contract, store, own.tracing)
+            handlers |= system.handlers
+            methods |= system.methods
+        surroundings = Surroundings(store=store, tracing=own.tracing, wall_clock=time, monotonic=monotonic)
+        dispatcher = Dispatcher(
+            Contract(methods), handlers, surroundings=surroundings, metrics=own.metrics, publishing=publishing
+        )
+        stack.push_async_callback(dispatcher.close)
+        yield Backend(dispatcher, store, broker)
+
+
+@asynccontextmanager
+async def running(*duties: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Background duties of a process: cancelled at exit; one that fails ends the process."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(duty) for duty in duties]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def open_store(service: Service, settings: Settings) -> Store:
+    """The service's database, whose schema must be of this code's version or the next."""
+    from laneway.store.migrations import check
+
+    url = settings.database(service.name)
+    await asyncio.to_thread(check, url, author=service.migrations, service=service.name)
+    return await Store.open(url, pool=settings.database_pool)
+
+
+async def register_all(service: Service, lanes: Lanes) -> None:
+    """Register the service's subscriptions with the producers, until each has answered."""
+    waiting = [method for method in service.contract if method.policy.subscription is not None]
+    while waiting:
+        waiting = [method for method in waiting if not await _registered(method, service, lanes)]
+        if waiting:
+            await asyncio.sleep(REGISTER_AGAIN)
+
+
+async def _registered(method: Method, service: Service, lanes: Lanes) -> bool:
+    subscription = method.policy.subscription
+    if subscription is None:
+        return True
+    request = system_pb2.RegisterRequest(
+        method=method.full_name,
+        service=service.name,
+        queue=subscription.queue,
+        event=method.input.DESCRIPTOR.full_name,
+        from_start=subscription.from_start,
+    )
+    try:
+        await lanes.call(REGISTER.at(method.event_producer), request)
+    except LanewayError as error:
+        log.info("subscription not registered yet", extra={"method": method.full_name, "cause": error.message})
+        return False
+    return True
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    return stopped

@@ -1,0 +1,149 @@
+"""The outbox: messages to queues, kept until the consumer's commit is confirmed.
+
+The row is the truth and the broker carries copies, so publishing only postpones a row. This module must not know
+the broker.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import and_, bindparam, case, delete, func, select, update
+
+from laneway.store.schema import outbox
+from laneway.store.store import Store
+from laneway.store.transaction import Write
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """A message for a queue of a service.
+
+    Attributes:
+        id: the message id, by which the consumer's inbox knows it.
+        start_by: after this moment it must not start any more.
+        subscription: the subscriber's method, when the message is an event.
+    """
+
+    id: str
+    service: str
+    queue: str
+    method: str
+    payload: bytes
+    headers: Mapping[str, str]
+    due_at: float
+    max_attempts: int
+    created_at: float
+    attempts: int = 0
+    start_by: float | None = None
+    parked_at: float | None = None
+    error: str | None = None
+    subscription: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """The messages of one queue.
+
+    Attributes:
+        due: to be published now.
+        waiting: due later: copies that are with the broker, delays and retries.
+        parked: dead letters.
+        oldest_due_at: since when the oldest due one is due.
+        oldest_created_at: when the oldest one that is not parked was written.
+    """
+
+    service: str
+    queue: str
+    due: int
+    waiting: int
+    parked: int
+    oldest_due_at: float | None
+    oldest_created_at: float | None
+
+
+def insert(messages: Sequence[OutboxMessage]) -> Write:
+    """Write messages; an id that exists is a `DuplicateKey`."""
+    rows = [{**asdict(message), "headers": dict(message.headers)} for message in messages]
+    return Write(_INSERT, rows, expect=len(rows))
+
+
+async def due(store: Store, now: float, limit: int, *, queue: tuple[str, str] | None = None) -> list[OutboxMessage]:
+    """Messages whose time has come, the longest due first.
+
+    Args:
+        queue: service and queue, to take from one only; without it a long backlog of one hides the others.
+    """
+    query = _DUE
+    if queue is not None:
+        query = query.where(outbox.c.service == queue[0], outbox.c.queue == queue[1])
+    rows = await store.fetch(query, {"now": now, "at_most": limit})
+    return [OutboxMessage(**row.as_dict()) for row in rows]
+
+
+async def get(store: Store, id: str) -> OutboxMessage | None:
+    """One message, parked or not."""
+    rows = await store.fetch(select(outbox).where(outbox.c.id == id))
+    return OutboxMessage(**rows[0].as_dict()) if rows else None
+
+
+async def parked(store: Store, limit: int = 100) -> list[OutboxMessage]:
+    """The dead letters, the oldest first."""
+    query = select(outbox).where(outbox.c.parked_at.is_not(None)).order_by(outbox.c.parked_at, outbox.c.id)
+    return [OutboxMessage(**row.as_dict()) for row in await store.fetch(query.limit(limit))]
+
+
+async def counts(store: Store, now: float) -> list[QueueCounts]:
+    """The messages of each queue that has any."""
+    return [QueueCounts(**row.as_dict()) for row in await store.fetch(_COUNTS, {"now": now})]
+
+
+def postpone(ids: Sequence[str], until: float) -> Write:
+    """Look at these again at `until`: they were published, and are not confirmed yet."""
+    return Write(update(outbox).where(outbox.c.id.in_(ids)).values(due_at=until))
+
+
+def confirm(ids: Sequence[str]) -> Write:
+    """Delete what consumers have committed. Confirming twice changes nothing."""
+    return Write(delete(outbox).where(outbox.c.id.in_(ids)))
+
+
+def retry(id: str, due_at: float, error: str) -> Write:
+    """Count a failed attempt and try again at `due_at`."""
+    statement = update(outbox).where(outbox.c.id == id, outbox.c.parked_at.is_(None))
+    return Write(statement.values(due_at=due_at, attempts=outbox.c.attempts + 1, error=error))
+
+
+def park(id: str, error: str, now: float) -> Write:
+    """Count a failed attempt and make the message a dead letter: it waits for a person."""
+    statement = update(outbox).where(outbox.c.id == id, outbox.c.parked_at.is_(None))
+    return Write(statement.values(parked_at=now, attempts=outbox.c.attempts + 1, error=error))
+
+
+def redrive(ids: Sequence[str], now: float) -> Write:
+    """Give dead letters all their attempts again."""
+    statement = update(outbox).where(outbox.c.id.in_(ids), outbox.c.parked_at.is_not(None))
+    return Write(statement.values(parked_at=None, attempts=0, due_at=now))
+
+
+_INSERT = outbox.insert()
+_DUE = (
+    select(outbox)
+    .where(outbox.c.parked_at.is_(None), outbox.c.due_at <= bindparam("now"))
+    .order_by(outbox.c.due_at, outbox.c.id)
+    .limit(bindparam("at_most"))
+)
+_OPEN = outbox.c.parked_at.is_(None)
+_IS_DUE = and_(_OPEN, outbox.c.due_at <= bindparam("now", type_=outbox.c.due_at.type))
+_COUNTS = (
+    select(
+        outbox.c.service,
+        outbox.c.queue,
+        func.sum(case((_IS_DUE, 1), else_=0)).label("due"),
+        func.sum(case((and_(_OPEN, outbox.c.due_at > bindparam("now")), 1), else_=0)).label("waiting"),
+        func.sum(case((_OPEN, 0), else_=1)).label("parked"),
+        func.min(case((_IS_DUE, outbox.c.due_at))).label("oldest_due_at"),
+        func.min(case((_OPEN, outbox.c.created_at))).label("oldest_created_at"),
+    )
+    .group_by(outbox.c.service, outbox.c.queue)
+    .order_by(outbox.c.service, outbox.c.queue)
+)

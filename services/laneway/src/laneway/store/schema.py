@@ -1,0 +1,153 @@
+"""The tables that Laneway keeps in each service's database.
+
+Times are seconds since the epoch, messages are serialized protobuf, ids are text. This module describes what the
+newest revision in `migrations/versions` has made; it creates nothing, and must not know who reads the tables.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import UserDefinedType
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction id, an `int` in Python."""
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "XID8"
+
+    def bind_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002 (SQLAlchemy's signature)
+        return lambda value: None if value is None else str(value)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:  # noqa: ARG002 (SQLAlchemy's signature)
+        return lambda value: None if value is None else int(value)
+
+
+TRANSACTION = BigInteger().with_variant(Xid8(), "postgresql")
+POSITION = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData()
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", POSITION, primary_key=True, autoincrement=True),
+    # The migration gives it the default pg_current_xact_id() on PostgreSQL and 0 on SQLite.
+    Column("tx", TRANSACTION, nullable=False, server_default=text("0")),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("stream", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("recorded_at", Double, nullable=False),
+    UniqueConstraint("stream", "version"),
+    Index("events_by_order", "tx", "position").ddl_if(dialect="postgresql"),
+    Index("events_by_type", "type", "tx", "position"),
+    sqlite_autoincrement=True,
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("start_by", Double),
+    Column("created_at", Double, nullable=False),
+    Column("parked_at", Double),
+    Column("error", Text),
+    Column("subscription", Text),
+    Index(
+        "outbox_due",
+        "due_at",
+        sqlite_where=text("parked_at IS NULL"),
+        postgresql_where=text("parked_at IS NULL"),
+    ),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("from_start", Boolean, nullable=False),
+    Column("cursor_tx", BigInteger, nullable=False),
+    Column("cursor_position", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("method", Text, nullable=False),
+    Column("processed_at", Double, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("principal", Text, primary_key=True),
+    Column("method", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("lease_until", Double),
+    Column("reply_type", Text),
+    Column("reply", LargeBinary),
+    Column("error", LargeBinary),
+    Column("created_at", Double, nullable=False),
+    Column("completed_at", Double),
+    Column("expires_at", Double, nullable=False, index=True),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("method", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reply_type", Text),
+    Column("reply", LargeBinary),
+    Column("error", LargeBinary),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("start_by", Double),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)

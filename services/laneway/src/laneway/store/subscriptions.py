@@ -1,0 +1,101 @@
+"""Who listens to this service's published events, and how far each has been served.
+
+A subscription is a low-water mark on the log: moving it and writing the deliveries is one commit, and the compare
+and set lets one of two relays win. This module must not know how events are delivered.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, delete, literal, select, update
+from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is compiled for SQLite as well
+
+from laneway.store import log_order
+from laneway.store.compile import Row
+from laneway.store.events import START, Cursor
+from laneway.store.schema import subscriptions
+from laneway.store.store import Store
+from laneway.store.transaction import VersionConflict, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One subscriber. `name` is the full name of its method."""
+
+    name: str
+    service: str
+    queue: str
+    event_type: str
+    from_start: bool
+    cursor: Cursor
+    created_at: float
+
+
+def register(name: str, *, service: str, queue: str, event_type: str, from_start: bool, now: float) -> Write:
+    """Subscribe from now on, or from the first event of the log. Again: the queue may change, the cursor stays."""
+    end_tx = literal(START.tx) if from_start else log_order.end_tx()
+    end_position = literal(START.position) if from_start else log_order.end_position()
+    statement = insert(subscriptions).values(
+        name=name,
+        service=service,
+        queue=queue,
+        event_type=event_type,
+        from_start=from_start,
+        cursor_tx=end_tx,
+        cursor_position=end_position,
+        created_at=now,
+    )
+    new = statement.excluded
+    return Write(
+        statement.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"service": new.service, "queue": new.queue, "event_type": new.event_type},
+        )
+    )
+
+
+async def all(store: Store) -> list[Subscription]:
+    """Every subscription, by name."""
+    return [_subscription(row) for row in await store.fetch(_ALL)]
+
+
+def advance(name: str, old: Cursor, new: Cursor) -> Write:
+    """Move a cursor, if nobody else has; otherwise the commit is a `VersionConflict`."""
+    return Write(
+        _ADVANCE,
+        [
+            {
+                "of_name": name,
+                "old_tx": old.tx,
+                "old_position": old.position,
+                "cursor_tx": new.tx,
+                "cursor_position": new.position,
+            }
+        ],
+        expect=1,
+        otherwise=VersionConflict(f"The subscription {name} is not at {old.tx}/{old.position} any more."),
+    )
+
+
+def drop(name: str) -> Write:
+    """End a subscription, by hand: its events are not kept for it any more."""
+    return Write(delete(subscriptions).where(subscriptions.c.name == name))
+
+
+def _subscription(row: Row) -> Subscription:
+    return Subscription(
+        name=row.name,
+        service=row.service,
+        queue=row.queue,
+        event_type=row.event_type,
+        from_start=row.from_start,
+        cursor=Cursor(row.cursor_tx, row.cursor_position),
+        created_at=row.created_at,
+    )
+
+
+_ALL = select(subscriptions).order_by(subscriptions.c.name)
+_ADVANCE = update(subscriptions).where(
+    subscriptions.c.name == bindparam("of_name"),
+    subscriptions.c.cursor_tx == bindparam("old_tx"),
+    subscriptions.c.cursor_position == bindparam("old_position"),
+)

@@ -1,0 +1,1 @@
+"""Traces, metrics and logs: objects that are made once per process and handed in. Knows nothing of calls."""

@@ -1,0 +1,78 @@
+"""Prometheus metrics of a process, on a registry of its own. Base units, `laneway_` prefix, bounded labels."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+
+from laneway.errors import Code, LanewayError
+
+STATES = ("closed", "half_open", "open")
+
+
+class Metrics:
+    """What a process counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ["side", "method", "lane"]
+        self._calls = Counter("laneway_calls", "Calls ended", [*labels, "code"], registry=self.registry)
+        self._seconds = Histogram("laneway_call_seconds", "Time of calls", labels, registry=self.registry)
+        self._replays = Counter(
+            "laneway_idempotent_replays", "Replies replayed by key", ["method"], registry=self.registry
+        )
+        self._breakers = Gauge(
+            "laneway_breaker_state", "0 closed, 1 half-open, 2 open", ["target"], registry=self.registry
+        )
+        self._transitions = Counter(
+            "laneway_breaker_transitions", "Changes of state", ["target", "state"], registry=self.registry
+        )
+        self._deliveries = Counter(
+            "laneway_queue_deliveries", "Messages run", ["queue", "outcome"], registry=self.registry
+        )
+
+    @contextmanager
+    def call(self, side: str, method: str, lane: str) -> Iterator[None]:
+        """Count and time a call; `side` is `client` or `server`."""
+        begin, code = time.perf_counter(), Code.OK
+        try:
+            yield
+        except LanewayError as error:
+            code = error.code
+            raise
+        except BaseException:
+            code = Code.CANCELLED
+            raise
+        finally:
+            self._calls.labels(side, method, lane, code.name).inc()
+            self._seconds.labels(side, method, lane).observe(time.perf_counter() - begin)
+
+    def replayed(self, method: str) -> None:
+        """A stored reply was given instead of running the handler."""
+        self._replays.labels(method).inc()
+
+    def breaker_changed(self, target: str, before: object, after: object) -> None:
+        """A breaker changed its state; a listener of `laneway.resilience.breaker`."""
+        state = str(getattr(after, "value", after)).lower().replace("-", "_")
+        self._breakers.labels(target).set(STATES.index(state) if state in STATES else 0)
+        self._transitions.labels(target, state).inc()
+
+    def delivered(self, queue: str, outcome: str) -> None:
+        """A worker ended a message as `done`, `retry` or `park`."""
+        self._deliveries.labels(queue, outcome).inc()
+
+    def render(self) -> bytes:
+        """The exposition of `/metrics`."""
+        return generate_latest(self.registry)
+
+    @contextmanager
+    def serve(self, host: str, port: int) -> Iterator[None]:
+        """Answer `/metrics` on a port of its own."""
+        server, thread = start_http_server(port, addr=host, registry=self.registry)
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()

@@ -1,0 +1,58 @@
+"""The names of spans, attributes and headers.
+
+Attributes follow OpenTelemetry's semantic conventions for RPC, HTTP and messaging; the headers are Laneway's wire format.
+"""
+
+from collections.abc import Mapping
+
+LANE = "laneway.lane"
+
+IDEMPOTENCY_KEY = "idempotency-key"
+ATTEMPT = "laneway-attempt"
+DEGRADED = "laneway-degraded"
+REPLAYED = "idempotent-replayed"
+MESSAGE_ID = "laneway-id"
+ENQUEUED_AT = "laneway-enqueued-at"
+START_BY = "laneway-start-by"
+PRODUCER = "laneway-producer"
+
+
+def rpc_span(service: str, method: str) -> str:
+    """`shop.orders.v1.Orders/PlaceOrder`."""
+    return f"{service}/{method}"
+
+
+def rpc(service: str, method: str) -> dict[str, str]:
+    """Attributes of a span of a gRPC call, either side."""
+    return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method, LANE: "grpc"}
+
+
+def publish_span(queue: str) -> str:
+    """`publish fulfilment.bulk`."""
+    return f"publish {queue}"
+
+
+def process_span(queue: str) -> str:
+    """`process fulfilment.bulk`."""
+    return f"process {queue}"
+
+
+def messaging(queue: str, message_id: str, operation: str) -> dict[str, str]:
+    """Attributes of a span of a message; `operation` is `send` or `process`."""
+    return {
+        "messaging.system": "valkey",
+        "messaging.destination.name": queue,
+        "messaging.message.id": message_id,
+        "messaging.operation.type": operation,
+        LANE: "queue",
+    }
+
+
+def http_span(verb: str, route: str) -> str:
+    """`POST /v1/orders`."""
+    return f"{verb} {route}"
+
+
+def http(verb: str, route: str) -> Mapping[str, str]:
+    """Attributes of the span of an HTTP request at the edge."""
+    return {"http.request.method": verb, "http.route": route, LANE: "rest"}

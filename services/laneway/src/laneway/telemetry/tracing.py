@@ -1,0 +1,102 @@
+"""Spans: one `Tracing` per process, handed to whatever makes spans. No global provider.
+
+The current span is in OpenTelemetry's own context, which asyncio tasks inherit.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from laneway.errors import LanewayError
+from laneway.settings import Settings
+
+EXPORT_EVERY_MS = 200
+"""How long a finished span may wait for its batch: short, so that a trace can be looked at right after the call."""
+
+
+class Tracing:
+    """Makes spans, and carries their context in headers."""
+
+    def __init__(self, service: str, instance: str, exporter: SpanExporter | None) -> None:
+        resource = Resource.create({"service.name": service, "service.instance.id": instance})
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        if isinstance(exporter, InMemorySpanExporter):
+            self._provider.add_span_processor(SimpleSpanProcessor(exporter))
+        elif exporter is not None:
+            self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_EVERY_MS))
+        self._tracer = self._provider.get_tracer("laneway")
+        self._propagator = TraceContextTextMapPropagator()
+
+    @classmethod
+    def for_settings(cls, service: str, settings: Settings) -> "Tracing":
+        """Exports over OTLP/HTTP when an endpoint is set."""
+        if settings.otlp_endpoint is None:
+            return cls(service, settings.instance, None)
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        endpoint = settings.otlp_endpoint.rstrip("/") + "/v1/traces"
+        return cls(service, settings.instance, OTLPSpanExporter(endpoint=endpoint))
+
+    @contextmanager
+    def span(
+        self,
+        name: str,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, str | int | float | bool] | None = None,
+        *,
+        parent: Context | None = None,
+        links: Sequence[Link] = (),
+    ) -> Iterator[Span]:
+        """The current span of a block. An error is named by its type and, if it is ours, its code; never its text."""
+        span = self._tracer.start_span(name, context=parent, kind=kind, attributes=attributes, links=links)
+        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+            try:
+                yield span
+            except BaseException as error:
+                _mark(span, error)
+                raise
+
+    def start_span(
+        self,
+        name: str,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, str | int | float | bool] | None = None,
+        *,
+        parent: Context | None = None,
+        links: Sequence[Link] = (),
+    ) -> Span:
+        """A span that is ended elsewhere and does not become the current one."""
+        return self._tracer.start_span(name, context=parent, kind=kind, attributes=attributes, links=links)
+
+    def inject(self, headers: MutableMapping[str, str], span: Span | None = None) -> None:
+        """Write `traceparent` of the current span, or of another, into headers."""
+        self._propagator.inject(headers, context=None if span is None else trace.set_span_in_context(span))
+
+    def extract(self, headers: Mapping[str, str]) -> Context:
+        """The remote parent that headers name; without one, the current context."""
+        if "traceparent" not in headers:
+            return context.get_current()
+        return self._propagator.extract(headers, context=Context())
+
+    def shutdown(self) -> None:
+        """Export what has ended."""
+        self._provider.shutdown()
+
+
+def _mark(span: Span, error: BaseException) -> None:
+    if isinstance(error, GeneratorExit):
+        return
+    span.set_attribute("error.type", type(error).__name__)
+    if isinstance(error, LanewayError):
+        span.set_attribute("rpc.grpc.status_code", int(error.code))
+        if error.reason is not None:
+            span.set_attribute("laneway.reason", error.reason)
+    span.set_status(Status(StatusCode.ERROR))

@@ -1,0 +1,45 @@
+"""The committed generated code is what the contracts generate."""
+
+import filecmp
+from pathlib import Path
+
+import pytest
+
+from laneway.contract.compile import compile_protos
+from laneway.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("only", "committed", "plugin"),
+    [("laneway", "services/laneway/src", False), ("shop", "services/contracts/src", True)],
+)
+def test_committed_code_is_not_stale(only: str, committed: str, plugin: bool, tmp_path: Path) -> None:
+    compile_protos(ROOT / "protos", only, tmp_path, plugin=plugin)
+    fresh = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.py*"))
+    assert fresh
+    _, mismatch, missing = filecmp.cmpfiles(tmp_path, ROOT / committed, map(str, fresh), shallow=False)
+    assert (mismatch, missing) == ([], []), "run `make protos` and commit what it writes"
+    generated = {p.relative_to(ROOT / committed) for p in (ROOT / committed / only).rglob("*_pb2.py")}
+    assert generated <= set(fresh), "a generated file has no contract any more; delete it"
+
+
+def test_a_contract_that_does_not_compile_says_where(tmp_path: Path) -> None:
+    (tmp_path / "broken.proto").write_text('syntax = "proto3";\nmessage A { strin name = 1; }\n')
+    with pytest.raises(ConfigurationError, match=r'broken\.proto:2:13: "strin" is not defined'):
+        compile_protos(tmp_path, "", tmp_path / "out")
+
+
+def test_a_contract_that_contradicts_itself_is_refused_before_it_is_code(tmp_path: Path) -> None:
+    (tmp_path / "laneway").symlink_to(ROOT / "protos" / "laneway")
+    contract = tmp_path / "mine" / "a.proto"
+    contract.parent.mkdir()
+    contract.write_text(
+        'syntax = "proto3"; package mine.v1; import "laneway/v1/call.proto"; message A {}\n'
+        "service S { rpc Go(A) returns (A) { option (laneway.v1.call) = {queue {use: ONLY}}; } }"
+    )
+    with pytest.raises(
+        ConfigurationError, match=r"mine\.v1\.S\.Go: a queued call is delivered at least once"
+    ):
+        compile_protos(tmp_path, "mine", tmp_path / "out")

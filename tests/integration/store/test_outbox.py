@@ -1,0 +1,113 @@
+"""Messages stay until they are confirmed; delays, retries and dead letters are rows."""
+
+from dataclasses import replace
+
+import pytest
+
+from laneway.store import DuplicateKey, Store, outbox
+from laneway.store.outbox import OutboxMessage, QueueCounts
+
+
+def message(id: str, *, queue: str = "mail", due_at: float = 10.0) -> OutboxMessage:
+    return OutboxMessage(
+        id=id,
+        service="notifications",
+        queue=queue,
+        method="shop.notifications.v1.Notifications.SendMail",
+        payload=b"\x01\x00",
+        headers={"traceparent": "00-abc"},
+        due_at=due_at,
+        max_attempts=5,
+        created_at=5.0,
+    )
+
+
+async def due(store: Store, now: float, limit: int = 10, **of: tuple[str, str]) -> list[str]:
+    return [each.id for each in await outbox.due(store, now, limit, **of)]
+
+
+async def test_a_message_comes_back_as_it_was_written(store: Store) -> None:
+    written = replace(message("m-1"), start_by=99.0, subscription="OnOrderPlaced")
+    await store.commit([outbox.insert([written])])
+
+    assert await outbox.due(store, 10.0, 1) == [written]
+    assert await outbox.get(store, "m-1") == written
+    assert await outbox.get(store, "m-2") is None
+
+
+async def test_the_longest_due_comes_first_and_what_is_not_due_not_at_all(store: Store) -> None:
+    await store.commit([outbox.insert([message("c", due_at=3.0), message("a", due_at=1.0), message("b", due_at=2.0)])])
+
+    assert await due(store, 2.5) == ["a", "b"]
+    assert await due(store, 9.0, limit=1) == ["a"]
+
+
+async def test_one_queue_is_taken_from_at_a_time(store: Store) -> None:
+    await store.commit([outbox.insert([message("a"), message("b", queue="bulk")])])
+
+    assert await due(store, 10.0, queue=("notifications", "bulk")) == ["b"]
+
+
+async def test_an_id_is_used_once(store: Store) -> None:
+    await store.commit([outbox.insert([message("a")])])
+
+    with pytest.raises(DuplicateKey):
+        await store.commit([outbox.insert([message("b"), message("a")])])
+
+    assert await due(store, 10.0) == ["a"]
+
+
+async def test_a_postponed_message_is_due_again_later(store: Store) -> None:
+    await store.commit([outbox.insert([message("a"), message("b"), message("c")])])
+    await store.commit([outbox.postpone(["a", "b"], 40.0)])
+
+    assert await due(store, 39.0) == ["c"]
+    assert await due(store, 40.0) == ["c", "a", "b"]
+
+
+async def test_a_confirmed_message_goes_and_confirming_twice_changes_nothing(store: Store) -> None:
+    await store.commit([outbox.insert([message("a"), message("b")])])
+    for _ in range(2):
+        await store.commit([outbox.confirm(["a"])])
+
+    assert await due(store, 10.0) == ["b"]
+
+
+async def test_a_retry_counts_the_attempt_and_keeps_the_error(store: Store) -> None:
+    await store.commit([outbox.insert([message("a")])])
+    await store.commit([outbox.retry("a", 20.0, "SMTP 451")])
+    await store.commit([outbox.retry("a", 30.0, "SMTP 452")])
+
+    found = await outbox.get(store, "a")
+    assert found is not None
+    assert (found.attempts, found.due_at, found.error) == (2, 30.0, "SMTP 452")
+
+
+async def test_a_parked_message_waits_for_a_person(store: Store) -> None:
+    await store.commit([outbox.insert([message("a"), message("b")])])
+    await store.commit([outbox.park("a", "SMTP 550", 11.0)])
+    await store.commit([outbox.retry("a", 12.0, "a late report of an earlier delivery")])
+
+    [dead] = await outbox.parked(store)
+    assert (dead.id, dead.attempts, dead.parked_at, dead.error) == ("a", 1, 11.0, "SMTP 550")
+    assert await due(store, 99.0) == ["b"]
+
+
+async def test_a_redriven_message_has_all_its_attempts_again(store: Store) -> None:
+    await store.commit([outbox.insert([message("a")])])
+    await store.commit([outbox.park("a", "SMTP 550", 11.0)])
+    await store.commit([outbox.redrive(["a"], 50.0)])
+
+    [again] = await outbox.due(store, 50.0, 1)
+    assert (again.attempts, again.parked_at, again.due_at) == (0, None, 50.0)
+
+
+async def test_each_queue_is_counted(store: Store) -> None:
+    first, second = message("a", due_at=3.0), message("b", due_at=99.0)
+    await store.commit([outbox.insert([first, second, message("c"), message("d", queue="bulk")])])
+    await store.commit([outbox.park("c", "SMTP 550", 11.0)])
+
+    assert await outbox.counts(store, 10.0) == [
+        QueueCounts("notifications", "bulk", 1, 0, 0, 10.0, 5.0),
+        QueueCounts("notifications", "mail", 1, 1, 1, 3.0, 5.0),
+    ]

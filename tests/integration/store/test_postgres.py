@@ -1,0 +1,69 @@
+"""What only a server can do to us: restart, refuse, deadlock."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from laneway.errors import ConfigurationError
+from laneway.store import Store, VersionConflict, events, inbox, migrations
+from laneway.store.events import NEW, NewEvent
+
+_KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+
+
+async def _cut_connections(url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(_KILL, (connection.info.dbname,))
+
+
+async def test_a_commit_survives_the_loss_of_every_idle_connection(
+    migrated_postgres_url: str, postgres_store: Store
+) -> None:
+    await asyncio.gather(*(inbox.seen(postgres_store, "m") for _ in range(8)))  # fills the pool
+    await _cut_connections(migrated_postgres_url)
+
+    await asyncio.gather(*(postgres_store.commit([inbox.record(f"m-{at}", "Ship", 1.0)]) for at in range(4)))
+
+    assert await inbox.seen(postgres_store, "m-3")
+
+
+async def test_a_read_survives_the_loss_of_every_idle_connection(
+    migrated_postgres_url: str, postgres_store: Store
+) -> None:
+    await asyncio.gather(*(inbox.seen(postgres_store, "m") for _ in range(8)))
+    await _cut_connections(migrated_postgres_url)
+
+    assert not await inbox.seen(postgres_store, "m")
+
+
+async def test_a_deadlock_is_a_version_conflict_for_one_and_nothing_for_the_other(postgres_store: Store) -> None:
+    def to(first: str, second: str, writer: str) -> list[object]:
+        return [
+            write
+            for stream in (first, second)
+            for write in events.append(stream, NEW, [NewEvent(f"{writer}-{stream}", "Placed", b"", 0.0)])
+        ]
+
+    results = await asyncio.gather(
+        *(
+            postgres_store.commit(to(*(("a", "b") if at % 2 else ("b", "a")), f"w{at}"))  # type: ignore[arg-type]
+            for at in range(8)
+        ),
+        return_exceptions=True,
+    )
+
+    assert sum(result is None for result in results) == 1
+    assert sum(isinstance(result, VersionConflict) for result in results) == 7
+
+
+@pytest.mark.parametrize("url", ["postgresql://ann:secret@127.0.0.1:1/orders", "postgresql:///x?host=/nowhere"])
+async def test_a_server_that_does_not_answer_is_one_sentence_without_the_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be reached") as opened:
+        await Store.open(url, pool=2)
+    with pytest.raises(ConfigurationError, match="cannot be reached") as migrated:
+        migrations.migrate(url)
+
+    for error in (opened, migrated):
+        assert "\n" not in str(error.value)
+        assert "secret" not in str(error.value)

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from laneway.contract.model import Method, method_of
+from laneway.contract.policy import QueueUse
+from tests.fixtures.protos import HEAD, service_of
+
+
+@pytest.fixture
+def method(tmp_path: Path):
+    def build(options: str, *, service: str = "", file: str = "") -> Method:
+        body = f"service Shelf {{ {service} rpc Put(Request) returns (Reply) {{ {options} }} }}"
+        head = HEAD.replace("message Request", f"{file}\nmessage Request", 1)
+        return method_of(service_of(tmp_path, body, head=head).methods_by_name["Put"])
+
+    return build
+
+
+def test_what_nobody_sets_is_built_in(method) -> None:
+    policy = method("").policy
+    assert (policy.deadline, policy.retry.max_attempts, policy.queue, policy.idempotency) == (
+        10,
+        3,
+        None,
+        None,
+    )
+
+
+def test_a_method_overrides_its_service_and_a_service_its_file_field_by_field(method) -> None:
+    policy = method(
+        "option (laneway.v1.call) = {retry {max_attempts: 5}};",
+        service="option (laneway.v1.service_defaults) = {deadline {seconds: 2} retry {max_attempts: 4}};",
+        file="option (laneway.v1.file_defaults) = {deadline {seconds: 1} retry {initial_backoff {seconds: 7}}};",
+    ).policy
+    assert policy.deadline == 2
+    assert (policy.retry.max_attempts, policy.retry.initial_backoff, policy.retry.max_backoff) == (5, 7, 1)
+
+
+def test_an_explicit_zero_is_not_unset(method) -> None:
+    policy = method(
+        "option (laneway.v1.call) = {retry {initial_backoff {}} deadline {nanos: 500000000}};",
+        service="option (laneway.v1.service_defaults) = {deadline {seconds: 3}};",
+    ).policy
+    assert policy.retry.initial_backoff == 0
+    assert policy.deadline == 0.5
+
+
+def test_a_queue_is_declared_by_the_method_and_tuned_by_the_service(method) -> None:
+    keyed = "idempotency {key: 'request_id'}"
+    service = "option (laneway.v1.service_defaults) = {queue {name: 'bulk' max_attempts: 2}};"
+    assert method(f"option (laneway.v1.call) = {{{keyed}}};", service=service).policy.queue is None
+    queue = method(
+        f"option (laneway.v1.call) = {{{keyed} queue {{use: ONLY}}}};", service=service
+    ).policy.queue
+    assert (queue.queue, queue.max_attempts, queue.use) == ("bulk", 2, QueueUse.ONLY)
