@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -97,6 +99,19 @@ def test_processes_that_migrate_at_once_take_turns(empty_url: str, author: Path)
 
     assert [process.wait(60) for process in processes] == [0, 0, 0]
     migrations.check(empty_url, author=author, service="orders")
+
+
+def test_a_second_migration_waits_for_the_first_on_postgres(postgres_url: str) -> None:
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with psycopg.connect(postgres_url) as first, ThreadPoolExecutor() as threads:
+        first.execute("SELECT pg_advisory_xact_lock(%s)", (migrations.LOCK,))
+        second = threads.submit(migrations.migrate, postgres_url)
+        while first.execute(waiting).fetchone() == (0,):
+            assert not second.done(), "it did not wait"
+        first.commit()
+        second.result(timeout=30)
+
+    migrations.check(postgres_url)
 
 
 def test_authors_have_revisions_of_their_own(empty_url: str, author: Path) -> None:

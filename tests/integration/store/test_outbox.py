@@ -17,7 +17,6 @@ def message(id: str, *, queue: str = "mail", due_at: float = 10.0) -> OutboxMess
         payload=b"\x01\x00",
         headers={"traceparent": "00-abc"},
         due_at=due_at,
-        max_attempts=5,
         created_at=5.0,
     )
 

@@ -37,6 +37,18 @@ async def test_a_read_survives_the_loss_of_every_idle_connection(
     assert not await inbox.seen(postgres_store, "m")
 
 
+async def test_a_transaction_survives_the_loss_of_every_idle_connection(
+    migrated_postgres_url: str, postgres_store: Store
+) -> None:
+    await asyncio.gather(*(inbox.seen(postgres_store, "m") for _ in range(8)))
+    await _cut_connections(migrated_postgres_url)
+
+    async with await postgres_store.begin() as transaction:
+        await transaction.commit([inbox.record("m", "Ship", 1.0)])
+
+    assert await inbox.seen(postgres_store, "m")
+
+
 async def test_a_deadlock_is_a_version_conflict_for_one_and_nothing_for_the_other(postgres_store: Store) -> None:
     def to(first: str, second: str, writer: str) -> list[object]:
         return [

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from opentelemetry.trace import Span, SpanKind
 from sqlalchemy import Executable
 
-from laneway.contract.model import Method, published
+from laneway.contract.model import Method, descriptor_of, published
 from laneway.domain.aggregate import Aggregate
 from laneway.errors import DeadlineExceeded, FailedPrecondition
 from laneway.store import Row, Store, Transaction, Write
@@ -142,7 +142,7 @@ class Call:
 
     def emit(self, event: Message) -> None:
         """Publish an event that belongs to no aggregate."""
-        if not published(event.DESCRIPTOR):
+        if not published(descriptor_of(type(event))):
             raise FailedPrecondition(
                 f"{event.DESCRIPTOR.full_name} is not published: nobody could listen; "
                 "set `option (laneway.v1.event) = {published: true}` on it."

@@ -6,20 +6,25 @@ edge no Celery.
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.message import Message
+
 from laneway.call import Surroundings
 from laneway.client import Lanes
 from laneway.contract.model import Contract, Method
-from laneway.errors import ConfigurationError, LanewayError
+from laneway.errors import ConfigurationError, FailedPrecondition, LanewayError
 from laneway.lanes.dispatch import Dispatcher
 from laneway.lanes.system import REGISTER, SystemHandlers
+from laneway.lanes.transport import Answer
 from laneway.resilience.pipeline import Pipelines
 from laneway.service import Service
 from laneway.settings import Settings
@@ -31,6 +36,7 @@ from laneway.v1 import system_pb2
 
 if TYPE_CHECKING:
     from laneway.lanes.queue.broker import Broker
+    from laneway.lanes.queue.delivery import Deliveries
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +74,33 @@ def run(name: str, role: str, settings: Settings) -> None:
     logs.configure(name, settings.log_format, settings.log_level)
     factory = factory_of(name)
     if role == "worker":
-        _run_worker(name, factory, settings)
+        run_worker(name, factory, settings)
     elif role in ("rest", "grpc"):
         import uvloop
 
         uvloop.run(serve_rest(name, factory, settings) if role == "rest" else serve_grpc(name, factory, settings))
     else:
         raise ConfigurationError(f"There is no role `{role}`; the roles are rest, grpc and worker.")
+
+
+def describe(name: str) -> Service:
+    """An installed service as its author declared it, for reading only: its lanes lead nowhere."""
+    return factory_of(name)(
+        Lanes(_Nowhere(), pipelines=Pipelines(), tracing=Tracing(name, name, None), metrics=Metrics())
+    )
+
+
+class _Nowhere:
+    """The transport of a service that is only looked at."""
+
+    async def unary(self, method: Method, *_: object) -> Answer:
+        raise FailedPrecondition(f"{method.full_name} was called in a service that does not run.")
+
+    def stream(self, method: Method, *_: object) -> AsyncIterator[Message]:
+        raise FailedPrecondition(f"{method.full_name} was called in a service that does not run.")
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +172,84 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
             log.info("serving", extra={"port": settings.grpc_port})
             await stopped.wait()
             await server.stop(settings.grace_seconds)
+
+
+def run_worker(name: str, factory: Factory, settings: Settings) -> None:
+    """Celery in the main thread, everything else on the one event loop in a thread of its own."""
+    import uvloop
+
+    from laneway.lanes.queue.worker import LoopThread, celery_app, run_celery
+
+    thread = LoopThread(uvloop.new_event_loop())
+    thread.start()
+    bench: Future[Bench] = Future()
+    side = thread.submit(worker_side(name, factory, settings, bench))
+    side.add_done_callback(lambda ended: _worker_side_ended(ended, bench))
+    try:
+        own = bench.result()
+        app = celery_app(
+            name,
+            own.methods.values(),
+            broker_url=settings.broker_url,
+            deliver=lambda delivery: thread.submit(own.deliveries.run(delivery)).result(),
+        )
+
+        def stopping() -> None:
+            thread.submit(own.hand_back_after(settings.grace_seconds))
+
+        log.info("consuming", extra={"queues": " ".join(sorted(own.queues))})
+        run_celery(app, slots=settings.worker_slots, name=settings.instance, stopping=stopping)
+        thread.loop.call_soon_threadsafe(own.stopped.set)
+        side.result()
+    finally:
+        thread.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a worker's pool threads hand their messages to. All of it belongs to the worker's loop."""
+
+    methods: dict[str, Method]
+    deliveries: "Deliveries"
+    stopped: asyncio.Event
+
+    @property
+    def queues(self) -> set[str]:
+        return {method.queue_name for method in self.methods.values()}
+
+    async def hand_back_after(self, grace: float) -> None:
+        """Give what runs its grace; hand back what is left."""
+        try:
+            async with asyncio.timeout(grace):
+                await self.stopped.wait()
+        except TimeoutError:
+            await self.deliveries.hand_back()
+
+
+async def worker_side(name: str, factory: Factory, settings: Settings, bench: "Future[Bench]") -> None:
+    """The loop's side of a worker, from its opening until the bench is stopped."""
+    from laneway.lanes.queue.delivery import Deliveries
+
+    async with process(name, factory, settings) as own, backend(own) as back:
+        methods = {method.full_name: method for queue in own.service.queues.values() for method in queue}
+        if back.broker is None or not methods:
+            raise ConfigurationError(f"`{name}` has no queue and no subscription; it needs no worker.")
+        deliveries = Deliveries(back.dispatcher, back.broker, methods, metrics=own.metrics, clock=time)
+        stopped = asyncio.Event()
+        async with running(deliveries.keep_markers()):
+            bench.set_result(Bench(methods, deliveries, stopped))
+            await stopped.wait()
+
+
+def _worker_side_ended(ended: "Future[None]", bench: "Future[Bench]") -> None:
+    error = ended.exception()
+    if error is None:
+        return
+    if not bench.done():
+        bench.set_exception(error)
+    else:
+        log.critical("the worker's loop has failed", exc_info=error)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,21 +18,21 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LANEWAY_", env_nested_delimiter="__", frozen=True)
 
-    broker_url: str = Field("redis://127.0.0.1:6379/0", pattern=r"^rediss?://|^unix://")
-    database_url: str = Field("sqlite:///var/laneway/{service}.db", pattern=r"^(sqlite|postgres(ql)?)://")
+    broker_url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^rediss?://|^unix://")
+    database_url: str = Field(default="sqlite:///var/laneway/{service}.db", pattern=r"^(sqlite|postgres(ql)?)://")
     host: str = "127.0.0.1"
-    grpc_port: int = Field(50051, ge=0, le=65535)
-    rest_port: int = Field(8080, ge=0, le=65535)
-    admin_port: int | None = Field(None, ge=0, le=65535)
+    grpc_port: int = Field(default=50051, ge=0, le=65535)
+    rest_port: int = Field(default=8080, ge=0, le=65535)
+    admin_port: int | None = Field(default=None, ge=0, le=65535)
     targets: dict[str, str] = Field(default_factory=dict)
     target_pattern: str = "dns:///{service}:50051"
-    otlp_endpoint: str | None = Field(None, pattern=r"^https?://")
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://")
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    worker_slots: int = Field(16, ge=1, le=1000)
-    queue_window: int = Field(256, ge=1, le=100_000)
-    database_pool: int = Field(8, ge=1, le=100)
-    grace_seconds: float = Field(20.0, gt=0, le=3600)
+    worker_slots: int = Field(default=16, ge=1, le=1000)
+    queue_window: int = Field(default=256, ge=1, le=100_000)
+    database_pool: int = Field(default=8, ge=1, le=100)
+    grace_seconds: float = Field(default=20.0, gt=0, le=3600)
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
 
     @classmethod

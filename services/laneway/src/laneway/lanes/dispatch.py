@@ -6,7 +6,7 @@ Must not know gRPC, HTTP or Celery.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -88,7 +88,7 @@ class Dispatcher:
 
     async def stream(
         self, method: Method, requests: Message | AsyncIterator[Message], arrival: Arrival
-    ) -> AsyncIterator[Message]:
+    ) -> AsyncGenerator[Message, None]:
         """Run a streaming call; closing the iterator cancels its handler."""
         facts = self._facts(method, None, arrival)
         with self._observed(facts):

@@ -36,7 +36,6 @@ def queued(
         payload=request.SerializeToString(),
         headers=dict(headers),
         due_at=now + (after or PUBLISH_GRACE),
-        max_attempts=work.max_attempts,
         start_by=None if work.start_within is None else now + after + work.start_within,
         created_at=now,
     )

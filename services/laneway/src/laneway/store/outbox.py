@@ -31,7 +31,6 @@ class OutboxMessage:
     payload: bytes
     headers: Mapping[str, str]
     due_at: float
-    max_attempts: int
     created_at: float
     attempts: int = 0
     start_by: float | None = None

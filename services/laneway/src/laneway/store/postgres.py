@@ -95,13 +95,11 @@ class PostgresEngine:
             return await self._fetch(query)
 
     async def begin(self) -> "PostgresTransaction":
-        connection = await self._take()
         try:
-            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        except BaseException as error:
-            await self.give_back(connection)
-            raise _translated(error, lost=StoreUnavailable) from error
-        return PostgresTransaction(self, connection)
+            return await self._begin()
+        except _LostBefore:
+            await self._pool.check()
+            return await self._begin()
 
     async def give_back(self, connection: Connection) -> None:
         """Return a connection, rolling back what is open on it; a broken one is replaced."""
@@ -131,6 +129,18 @@ class PostgresEngine:
             raise StoreUnavailable("The store is closed.") from None
         except psycopg_pool.PoolTimeout as error:
             raise StoreUnavailable(f"No connection to {location.name(self._url)} within {_PATIENCE:g} s.") from error
+
+    async def _begin(self) -> "PostgresTransaction":
+        connection = await self._take()
+        try:
+            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        except BaseException as error:
+            lost = _LostBefore if connection.broken else StoreUnavailable
+            await self.give_back(connection)
+            if isinstance(error, psycopg.Error):
+                raise _translated(error, lost=lost) from error
+            raise
+        return PostgresTransaction(self, connection)
 
     async def _fetch(self, query: Prepared) -> list[Row]:
         connection = await self._take()
@@ -237,9 +247,7 @@ async def send(connection: Connection, statement: Prepared) -> psycopg.AsyncCurs
 _CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 
-def _translated(error: BaseException, *, lost: type[StoreUnavailable]) -> BaseException:
-    if not isinstance(error, psycopg.Error):
-        return error
+def _translated(error: psycopg.Error, *, lost: type[StoreUnavailable]) -> LanewayError:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     translation: LanewayError
     if isinstance(error, psycopg.errors.UniqueViolation):

@@ -76,7 +76,6 @@ outbox = Table(
     Column("headers", JSON, nullable=False),
     Column("due_at", Double, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("max_attempts", Integer, nullable=False),
     Column("start_by", Double),
     Column("created_at", Double, nullable=False),
     Column("parked_at", Double),

@@ -1,0 +1,1 @@
+"""The gRPC lane: what travels between services."""

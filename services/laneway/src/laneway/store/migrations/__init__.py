@@ -24,7 +24,9 @@ from laneway.store import location
 from laneway.store.sqlite import connect
 from laneway.store.writer import begin_immediate
 
-_LOCK = 0x1A9E_3A7  # pg_advisory_xact_lock: one process at a time migrates a database
+LOCK = 0x1A9E_3A7
+"""The key of `pg_advisory_xact_lock`: one process at a time migrates a database."""
+
 _IN_PROCESS = threading.Lock()  # `alembic.op` is one per process
 
 
@@ -157,7 +159,7 @@ def _number(revision: str, file: Path | None = None) -> int:
 
 def _migrate_postgres(place: URL, histories: Sequence[_History]) -> None:
     with _postgres(place) as connection, connection.begin():
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         for history in histories:
             history.upgrade(connection)
 

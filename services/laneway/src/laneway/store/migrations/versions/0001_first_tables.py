@@ -92,7 +92,6 @@ def _outbox() -> None:
         sa.Column("headers", sa.JSON, nullable=False),
         sa.Column("due_at", sa.Double, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("max_attempts", sa.Integer, nullable=False),
         sa.Column("start_by", sa.Double),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("parked_at", sa.Double),

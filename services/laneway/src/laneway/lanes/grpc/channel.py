@@ -1,0 +1,134 @@
+"""Calls over grpc.aio, one attempt at a time; policy is the pipeline's business."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
+
+from laneway.contract.model import Method
+from laneway.errors import FailedPrecondition, LanewayError, Unavailable, error_of
+from laneway.lanes.status import error_from
+from laneway.lanes.transport import Answer
+from laneway.telemetry import names
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+STATUS_DETAILS = "grpc-status-details-bin"
+
+_OPTIONS = [
+    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+    ("grpc.enable_retries", 0),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+]
+
+
+class GrpcTransport:
+    """One channel per service, made on the loop that first calls; see `laneway.lanes.transport.Transport`."""
+
+    def __init__(self, target_of: Callable[[str], str]) -> None:
+        self._target_of = target_of
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def unary(
+        self, method: Method, request: Message, headers: Mapping[str, str], timeout: float | None
+    ) -> Answer:
+        """Call and wait for the answer; cancelling the caller cancels the call."""
+        channel = self._channel(method.owner)
+        call = channel.unary_unary(method.path, type(request).SerializeToString, method.output.FromString)(
+            request, timeout=timeout, metadata=_metadata(headers)
+        )
+        try:
+            message = await call
+            trailers = _headers(await call.trailing_metadata())
+        except grpc.aio.AioRpcError as error:
+            raise _error(error, method) from None
+        return Answer(
+            message=message, degraded=trailers.get(names.DEGRADED), replayed=trailers.get(names.REPLAYED) == "true"
+        )
+
+    async def stream(
+        self,
+        method: Method,
+        requests: Message | AsyncIterable[Message],
+        headers: Mapping[str, str],
+        timeout: float | None,
+    ) -> AsyncIterator[Message]:
+        """Stream the replies; leaving early cancels the call."""
+        call = self._open(method, requests, headers, timeout)
+        try:
+            if not method.server_streaming:
+                yield await call
+                return
+            async for reply in call:
+                yield reply
+        except grpc.aio.AioRpcError as error:
+            raise _error(error, method) from None
+        finally:
+            call.cancel()
+
+    def _open(
+        self,
+        method: Method,
+        requests: Message | AsyncIterable[Message],
+        headers: Mapping[str, str],
+        timeout: float | None,
+    ) -> Any:
+        channel = self._channel(method.owner)
+        codec = (method.input.SerializeToString, method.output.FromString)
+        if method.client_streaming and method.server_streaming:
+            open_call: Any = channel.stream_stream(method.path, *codec)
+        elif method.client_streaming:
+            open_call = channel.stream_unary(method.path, *codec)
+        else:
+            open_call = channel.unary_stream(method.path, *codec)
+        return open_call(requests, timeout=timeout, metadata=_metadata(headers))
+
+    def _channel(self, owner: str) -> grpc.aio.Channel:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if self._loop is not loop:
+            raise FailedPrecondition(
+                "This client belongs to another event loop; make clients in the loop that calls them "
+                "(a service's factory runs there).",
+                reason="WRONG_EVENT_LOOP",
+            )
+        if owner not in self._channels:
+            self._channels[owner] = grpc.aio.insecure_channel(self._target_of(owner), options=_OPTIONS)
+        return self._channels[owner]
+
+    async def close(self) -> None:
+        """Close the channels; calls that run are cancelled."""
+        for channel in self._channels.values():
+            await channel.close()
+        self._channels.clear()
+
+
+def _metadata(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(headers.items())
+
+
+def _headers(metadata: Any) -> dict[str, str]:
+    return {key: value for key, value in metadata or () if isinstance(value, str)}
+
+
+def _error(error: grpc.aio.AioRpcError, method: Method) -> LanewayError:
+    for key, value in error.trailing_metadata() or ():
+        if key == STATUS_DETAILS and isinstance(value, bytes):
+            return error_from(Status.FromString(value))
+    code: int = error.code().value[0]
+    details = error.details() or f"{method.full_name} failed."
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return Unavailable(f"{method.owner} cannot be reached: {details}", reason="UNREACHABLE")
+    return error_of(code, details)

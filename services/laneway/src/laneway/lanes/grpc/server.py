@@ -1,0 +1,163 @@
+"""A service's gRPC server: its contract's methods, health and reflection. Translates; the dispatcher runs the calls."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from laneway.call import Lane
+from laneway.contract.model import Method
+from laneway.errors import ConfigurationError, InvalidArgument
+from laneway.lanes.dispatch import Arrival, Dispatcher
+from laneway.lanes.grpc.channel import MAX_MESSAGE_BYTES, STATUS_DETAILS
+from laneway.lanes.status import status_of
+from laneway.lanes.transport import Answer
+from laneway.telemetry import names
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTION_AGE = 300.0
+"""Seconds; clients that balance over DNS find new replicas only when a connection ends."""
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class GrpcServer:
+    """Serves every method of a dispatcher that can be called."""
+
+    def __init__(self, dispatcher: Dispatcher, *, host: str, port: int) -> None:
+        self.port = port
+        self._host = host
+        self._dispatcher = dispatcher
+        self._health = health.aio.HealthServicer()
+        self._services = sorted({m.service_name for m in dispatcher.contract if not m.policy.subscription})
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_connection_age_ms", round(MAX_CONNECTION_AGE * 1000)),
+                ("grpc.max_connection_age_grace_ms", 30_000),
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+
+    async def start(self) -> None:
+        """Listen and report healthy.
+
+        Raises:
+            ConfigurationError: the port is taken.
+        """
+        for service in self._services:
+            methods = [m for m in self._dispatcher.contract if m.service_name == service and not m.policy.subscription]
+            handlers = {method.name: self._handler(method) for method in methods}
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        own = [health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection([*self._services, *own], self._server)
+        try:
+            self.port = self._server.add_insecure_port(f"{self._host}:{self.port}")
+        except RuntimeError:
+            raise ConfigurationError(
+                f"Port {self.port} is taken on {self._host}; stop what uses it, or set LANEWAY_GRPC_PORT."
+            ) from None
+        await self._server.start()
+        await self._report(health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace: float) -> None:
+        """Report unhealthy, take no new calls, and give running ones `grace` seconds."""
+        await self._report(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._server.stop(grace)
+
+    async def _report(self, status: Any) -> None:
+        for service in ("", *self._services):
+            await self._health.set(service, status)
+
+    def _handler(self, method: Method) -> Any:
+        if not method.streaming:
+            make: Callable[..., Any] = grpc.unary_unary_rpc_method_handler
+            behaviour: Any = self._unary(method)
+        else:
+            kinds = {
+                (False, True): grpc.unary_stream_rpc_method_handler,
+                (True, False): grpc.stream_unary_rpc_method_handler,
+                (True, True): grpc.stream_stream_rpc_method_handler,
+            }
+            make = kinds[method.client_streaming, method.server_streaming]
+            behaviour = self._stream(method) if method.server_streaming else self._collected(method)
+        # Bytes reach us unparsed, so that what does not parse is the caller's mistake and not our crash.
+        return make(behaviour, request_deserializer=None, response_serializer=method.output.SerializeToString)
+
+    def _unary(self, method: Method) -> Any:
+        async def call(payload: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            try:
+                answer = await self._dispatcher.unary(method, _parse(method, payload), _arrival(context))
+            except Exception as error:
+                await _abort(context, error, method)
+            context.set_trailing_metadata(_trailers(answer))
+            return answer.message
+
+        return call
+
+    def _stream(self, method: Method) -> Any:
+        async def call(given: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Message]:
+            requests = _parse_all(method, given) if method.client_streaming else _parse(method, given)
+            try:
+                async with aclosing(self._dispatcher.stream(method, requests, _arrival(context))) as replies:
+                    async for reply in replies:
+                        yield reply
+            except Exception as error:
+                await _abort(context, error, method)
+
+        return call
+
+    def _collected(self, method: Method) -> Any:
+        async def call(given: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            replies = self._dispatcher.stream(method, _parse_all(method, given), _arrival(context))
+            try:
+                async with aclosing(replies):
+                    return await anext(replies)
+            except Exception as error:
+                await _abort(context, error, method)
+
+        return call
+
+
+def _parse(method: Method, payload: bytes) -> Message:
+    try:
+        return method.input.FromString(payload)
+    except DecodeError:
+        raise InvalidArgument(f"The request is not a {method.input.DESCRIPTOR.full_name}.") from None
+
+
+async def _parse_all(method: Method, payloads: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    async for payload in payloads:
+        yield _parse(method, payload)
+
+
+def _arrival(context: "grpc.aio.ServicerContext[Any, Any]") -> Arrival:
+    headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return Arrival(
+        lane=Lane.GRPC,
+        headers=headers,
+        timeout=context.time_remaining(),
+        key=headers.get(names.IDEMPOTENCY_KEY),
+    )
+
+
+def _trailers(answer: Answer) -> tuple[tuple[str, str], ...]:
+    degraded = () if answer.degraded is None else ((names.DEGRADED, answer.degraded),)
+    return (*degraded, (names.REPLAYED, "true")) if answer.replayed else degraded
+
+
+async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: Exception, method: Method) -> NoReturn:
+    status = status_of(error)
+    if status.code == grpc.StatusCode.INTERNAL.value[0]:
+        log.error("call failed", extra={"method": method.full_name, "cause": type(error).__name__})
+    await context.abort(_CODES[status.code], status.message, ((STATUS_DETAILS, status.SerializeToString()),))
+    raise AssertionError("abort raises")

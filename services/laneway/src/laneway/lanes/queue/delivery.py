@@ -1,0 +1,141 @@
+"""Runs one copy of a message and says how it ended: done, again later, or parked. Must not know Celery."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+
+from google.protobuf.message import DecodeError
+
+from laneway.call import Lane
+from laneway.contract.model import Method
+from laneway.contract.policy import Work
+from laneway.errors import DeadlineExceeded, InvalidArgument, LanewayError
+from laneway.lanes.dispatch import Arrival, Dispatcher
+from laneway.lanes.queue.broker import Broker, Outcome, Report
+from laneway.lanes.queue.envelope import Delivery
+from laneway.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Deliveries:
+    """The deliveries of one worker process."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        broker: Broker,
+        methods: Mapping[str, Method],
+        *,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._broker = broker
+        self._methods = methods
+        self._metrics = metrics
+        self._clock = clock
+        self._running: dict[asyncio.Task[None], Delivery] = {}
+
+    @property
+    def running(self) -> list[Delivery]:
+        """What runs now."""
+        return list(self._running.values())
+
+    async def run(self, delivery: Delivery) -> None:
+        """Run a copy and report how it ended.
+
+        Raises:
+            Unavailable: the broker took no report; the copy must come again.
+        """
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a delivery runs in a task")
+        self._running[task] = delivery
+        try:
+            method = self._methods[delivery.method]
+            report = await self._outcome(method, delivery, await self._broker.started(delivery.id))
+            await self._broker.report(delivery.producer, report)
+            self._metrics.delivered(method.queue_name, report.outcome)
+        finally:
+            del self._running[task]
+
+    async def keep_markers(self) -> None:
+        """Refresh the markers of what runs, until cancelled."""
+        while True:
+            await asyncio.sleep(self._broker.copy_ttl / 3)
+            ids = [delivery.id for delivery in self.running]
+            if ids:
+                try:
+                    await self._broker.refresh(ids)
+                except LanewayError as error:
+                    log.warning("markers not refreshed", extra={"cause": error.message})
+
+    async def hand_back(self) -> None:
+        """End what still runs without an outcome: other copies may start at once."""
+        left = list(self._running.items())
+        for task, _ in left:
+            task.cancel()
+        await asyncio.gather(*(task for task, _ in left), return_exceptions=True)
+        for _, delivery in left:
+            log.warning("handed back", extra={"method": delivery.method, "id": delivery.id})
+            await self._broker.forget(delivery.id)
+
+    async def _outcome(self, method: Method, delivery: Delivery, copies: int) -> Report:
+        work = method.work
+        if work is None:
+            return Report(id=delivery.id, outcome=Outcome.PARK, error=f"{method.full_name} has no queue any more")
+        attempt = max(copies, delivery.attempt)
+        try:
+            if attempt > work.max_attempts:
+                # Counted at its start and never reported: each run took its process down.
+                raise InvalidArgument(f"It began {attempt - 1} times and never ended.", reason="NEVER_ENDED")
+            if delivery.start_by is not None and self._clock() > delivery.start_by:
+                return await self._expired(method, delivery)
+            await self._deliver(method, delivery, attempt, work.run_timeout)
+        except LanewayError as error:
+            return await self._failed(method, work, delivery, attempt, error)
+        return Report(id=delivery.id, outcome=Outcome.DONE)
+
+    async def _deliver(self, method: Method, delivery: Delivery, attempt: int, run_timeout: float) -> None:
+        try:
+            request = method.input.FromString(delivery.payload)
+        except DecodeError:
+            raise InvalidArgument(f"The payload is not a {method.input.DESCRIPTOR.full_name}.") from None
+        arrival = Arrival(
+            lane=Lane.QUEUE if method.policy.queue else Lane.EVENT,
+            headers=delivery.headers,
+            message_id=delivery.id,
+            attempt=attempt,
+        )
+        try:
+            async with asyncio.timeout(run_timeout):
+                await self._dispatcher.deliver(method, request, arrival)
+        except TimeoutError:
+            raise DeadlineExceeded(f"{method.full_name} ran longer than {run_timeout:g} s.") from None
+
+    async def _expired(self, method: Method, delivery: Delivery) -> Report:
+        error = DeadlineExceeded(f"{method.full_name} was not started in time.", reason="START_EXPIRED")
+        await self._dispatcher.fail(method, delivery.id, error)
+        log.warning("expired", extra={"method": method.full_name, "id": delivery.id})
+        return Report(id=delivery.id, outcome=Outcome.DONE)
+
+    async def _failed(
+        self, method: Method, work: Work, delivery: Delivery, attempt: int, error: LanewayError
+    ) -> Report:
+        cause = f"{error.code.name}: {error.message}"
+        facts = {"method": method.full_name, "id": delivery.id, "attempt": attempt, "cause": cause}
+        if error.transient and attempt < work.max_attempts:
+            delay = max(backoff(work, attempt), error.retry_after or 0.0)
+            log.info("trying again later", extra={**facts, "delay": round(delay, 3)})
+            return Report(id=delivery.id, outcome=Outcome.RETRY, delay=delay, error=cause)
+        log.error("giving up", extra=facts)
+        await self._dispatcher.fail(method, delivery.id, error, handled=False)
+        return Report(id=delivery.id, outcome=Outcome.PARK, error=cause)
+
+
+def backoff(work: Work, attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
+    """Seconds before the attempt after this one: doubling, with half of it jittered."""
+    full = min(work.max_backoff, work.initial_backoff * 2 ** (attempt - 1))
+    return uniform(full / 2, full)

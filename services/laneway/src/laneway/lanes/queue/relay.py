@@ -1,0 +1,190 @@
+"""The relay: keeps the promise that a committed row is delivered.
+
+One leased task per service, in its servers and not in its workers, because it must ring when there are none. Each
+round it settles what workers report, turns new events into rows for their subscribers, and publishes what is due and
+unconfirmed. It may be killed anywhere: every step is a row's compare-and-set or a copy that the inbox drops.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from opentelemetry.trace import SpanKind
+
+from laneway.errors import LanewayError
+from laneway.lanes.operation import PUBLISH_GRACE
+from laneway.lanes.queue.broker import Broker, Outcome, Published, Report
+from laneway.lanes.queue.envelope import queue_of
+from laneway.store import Store, VersionConflict, Write, events, leases, outbox, subscriptions
+from laneway.store.outbox import OutboxMessage
+from laneway.store.subscriptions import Subscription
+from laneway.telemetry import names
+from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.tracing import Tracing
+
+log = logging.getLogger(__name__)
+
+LEASE = 5.0
+"""Seconds after which another relay takes over from one that died."""
+
+ROUND = 1.0
+"""Seconds between rounds when nothing wakes the relay."""
+
+REFUSED_AGAIN = 0.25
+"""Seconds until a message is tried again that the window refused."""
+
+BATCH = 256
+
+
+class Relay:
+    """The relay of one service's database."""
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        *,
+        service: str,
+        holder: str,
+        tracing: Tracing,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._service = service
+        self._holder = holder
+        self._tracing = tracing
+        self._metrics = metrics
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Hold the lease and go round until cancelled; then give the lease back."""
+        try:
+            while True:
+                await self._survive(self._hold_and_go_round)
+        finally:
+            await self._store.commit([leases.release(_LEASE, self._holder)])
+
+    async def _hold_and_go_round(self) -> None:
+        if not await self._acquire():
+            await asyncio.sleep(ROUND)
+            return
+        async with asyncio.TaskGroup() as group:
+            renewal = group.create_task(self._renew())
+            try:
+                while not renewal.done():
+                    await self.settle(await self._broker.reports(self._service, wait=ROUND))
+                    await self.go_round()
+            finally:
+                renewal.cancel()
+
+    async def _survive(self, step: Callable[[], object]) -> None:
+        """A broker or database that is away is waited for; anything else ends the process."""
+        try:
+            await step()  # type: ignore[misc]
+        except* LanewayError as group:
+            cause = group.exceptions[0]
+            log.warning("the relay waits", extra={"cause": str(cause)})
+            await asyncio.sleep(ROUND)
+
+    async def _acquire(self) -> bool:
+        now = self._clock()
+        return await leases.acquire(self._store, _LEASE, self._holder, now=now, until=now + LEASE)
+
+    async def _renew(self) -> None:
+        """Ends when the lease is lost."""
+        while await self._acquire():  # noqa: ASYNC110 a lease is renewed by time, not by an event
+            await asyncio.sleep(LEASE / 4)
+
+    async def go_round(self) -> None:
+        """Serve the subscriptions and publish what is due, until there is nothing left to do now."""
+        while await self.fan_out() or await self.publish_due():
+            pass
+
+    async def settle(self, reports: Sequence[Report]) -> None:
+        """Apply what workers reported to the rows."""
+        now = self._clock()
+        done = [report.id for report in reports if report.outcome is Outcome.DONE]
+        writes = [outbox.confirm(done)] if done else []
+        for report in reports:
+            if report.outcome is Outcome.RETRY:
+                writes.append(outbox.retry(report.id, now + report.delay, report.error))
+            elif report.outcome is Outcome.PARK:
+                log.error("message parked", extra={"id": report.id, "cause": report.error})
+                writes.append(outbox.park(report.id, report.error, now))
+        await self._store.commit(writes)
+
+    async def fan_out(self) -> bool:
+        """Write a row for each new event of each subscription, and publish them; whether there were any."""
+        served = [await self._serve(subscription) for subscription in await subscriptions.all(self._store)]
+        return any(served)
+
+    async def _serve(self, subscription: Subscription) -> bool:
+        new = await events.read_after(self._store, subscription.cursor, [subscription.event_type], BATCH)
+        if not new:
+            return False
+        advance = subscriptions.advance(subscription.name, subscription.cursor, new[-1].cursor)
+        messages, spans = [], []
+        for event in new:
+            parent = self._tracing.extract(event.metadata)
+            queue = f"{subscription.service}.{subscription.queue}"
+            id = f"{event.event_id}:{subscription.name}"
+            span = self._tracing.start_span(
+                names.publish_span(queue),
+                SpanKind.PRODUCER,
+                {**names.messaging(queue, id, "send"), names.LANE: "event"},
+                parent=parent,
+            )
+            headers: dict[str, str] = {}
+            self._tracing.inject(headers, span)
+            messages.append(self._delivery(id, subscription, event.payload, headers))
+            spans.append(span)
+        try:
+            await self._store.commit([advance, outbox.insert(messages)])
+            await self._publish(messages)
+        except VersionConflict:
+            return True  # another relay was quicker; look again
+        finally:
+            for span in spans:
+                span.end()
+        return True
+
+    def _delivery(self, id: str, of: Subscription, payload: bytes, headers: dict[str, str]) -> OutboxMessage:
+        now = self._clock()
+        return OutboxMessage(
+            id=id,
+            service=of.service,
+            queue=of.queue,
+            method=of.name,
+            payload=payload,
+            headers=headers,
+            due_at=now + PUBLISH_GRACE,
+            created_at=now,
+            subscription=of.name,
+        )
+
+    async def publish_due(self) -> bool:
+        """Publish what is due; whether there may be more."""
+        due = await outbox.due(self._store, self._clock(), BATCH)
+        if due:
+            await self._publish(due)
+        return len(due) == BATCH
+
+    async def _publish(self, messages: Sequence[OutboxMessage]) -> None:
+        now = self._clock()
+        results = await self._broker.publish(messages, producer=self._service, now=now)
+        until: dict[float, list[str]] = defaultdict(list)
+        for message, result in zip(messages, results, strict=True):
+            pause = REFUSED_AGAIN if result is Published.FULL else self._broker.copy_ttl
+            until[now + pause].append(message.id)
+        refused = {queue_of(m) for m, result in zip(messages, results, strict=True) if result is Published.FULL}
+        if refused:
+            log.debug("windows are full", extra={"queues": sorted(refused)})
+        writes: list[Write] = [outbox.postpone(ids, moment) for moment, ids in until.items()]
+        await self._store.commit(writes)
+
+
+_LEASE = "relay"

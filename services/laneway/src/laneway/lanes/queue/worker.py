@@ -1,0 +1,141 @@
+"""The worker: Celery's `threads` pool, whose threads hand each message to the one event loop of the process.
+
+Celery consumes, acknowledges and reconnects in the main thread; everything else is on the loop, in a thread of its
+own. A copy is acknowledged when its report is written (late acks), so one that is lost with the process comes back.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future
+from typing import Any
+
+from celery import Celery, Task, signals
+from celery.exceptions import Reject
+from kombu.entity import Queue
+
+from laneway.contract.model import Method
+from laneway.errors import ConfigurationError
+from laneway.lanes.queue.envelope import Delivery, decode
+
+log = logging.getLogger(__name__)
+
+VISIBILITY = 3600
+"""Seconds after which kombu itself restores what a dead worker took. The relay is quicker."""
+
+
+class LoopThread:
+    """The process's event loop, in a thread of its own."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._thread = threading.Thread(target=self._run, name="loop")
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> "Future[Any]":
+        """Run a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+def celery_app(
+    service: str, methods: Iterable[Method], *, broker_url: str, deliver: Callable[[Delivery], None]
+) -> Celery:
+    """A Celery application with a task per method, on the service's queues only.
+
+    `deliver` is called in a pool thread and returns when the delivery has been reported.
+    """
+    methods = list(methods)
+    app = Celery(service, broker=broker_url, set_as_current=False)
+    app.conf.update(
+        task_queues=[_queue(name) for name in sorted({method.queue_name for method in methods})],
+        task_create_missing_queues=False,
+        accept_content=["json"],
+        task_acks_late=True,
+        task_acks_on_failure_or_timeout=False,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_disable_rate_limits=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY,
+            "socket_keepalive": True,
+            "socket_timeout": 15,
+            "socket_connect_timeout": 5,
+            "health_check_interval": 10,
+        },
+    )
+    for method in methods:
+        app.task(bind=True, name=method.full_name, shared=False)(_task(method.full_name, deliver))
+    return app
+
+
+def _queue(name: str) -> Queue:
+    return Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
+
+
+def _task(method: str, deliver: Callable[[Delivery], None]) -> Callable[..., None]:
+    def run(task: Task, argument: str) -> None:
+        try:
+            delivery = decode(method, argument, vars(task.request))
+        except (KeyError, ValueError) as error:
+            # Not ours, or broken: there is no row to report on, and it will never become readable.
+            log.error("unreadable message dropped", extra={"method": method, "cause": repr(error)})
+            return
+        try:
+            deliver(delivery)
+        except Exception as error:
+            # The copy is dropped, not put back: its row is there, and the relay brings it when it can be served.
+            log.warning("not reported; it comes again", extra={"method": method, "cause": repr(error)})
+            raise Reject(str(error), requeue=False) from error
+
+    return run
+
+
+def run_celery(app: Celery, *, slots: int, name: str, stopping: Callable[[], None]) -> None:
+    """Consume until SIGTERM or SIGINT, then stop warmly; `stopping` is called when the stop begins.
+
+    Raises:
+        ConfigurationError: the worker could not start.
+    """
+    signals.setup_logging.connect(_keep_our_logging, weak=False)
+
+    def begin_stop(**_: object) -> None:
+        stopping()
+
+    signals.worker_shutting_down.connect(begin_stop, weak=False)
+    worker = app.Worker(
+        pool="threads",
+        concurrency=slots,
+        hostname=name,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    if worker.exitcode:
+        raise ConfigurationError(f"The worker {name} could not run; its log has the cause.")
+
+
+def _keep_our_logging(**_: object) -> None:
+    """Connecting it keeps Celery from configuring any logger."""

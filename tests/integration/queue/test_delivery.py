@@ -1,0 +1,214 @@
+"""From row to copy to effect to confirmation, on a real Valkey."""
+
+import asyncio
+
+import redis.asyncio as valkey_client
+
+from laneway.errors import NotFound, Unavailable
+from laneway.lanes.operation import PUBLISH_GRACE
+from laneway.lanes.queue.broker import Published
+from laneway.store import operations, outbox
+from tests.integration.queue.conftest import WINDOW
+
+
+async def test_a_due_row_is_published_run_confirmed_and_gone(lane) -> None:
+    async def tidy(request, call):
+        return lane.shelf.reply(request.name)
+
+    lane.shelf.handle("Tidy", tidy)
+    await lane.start("m1", name="book")
+    lane.shelf.clock.now += PUBLISH_GRACE
+    await lane.relay.go_round()
+    await lane.deliveries.run(await lane.take())
+    await lane.settle()
+    assert await lane.left() == []
+    assert (await operations.get(lane.shelf.store, "m1")).done
+
+
+async def test_a_row_is_left_to_its_committer_for_its_grace(lane) -> None:
+    await lane.start("m1")
+    await lane.relay.go_round()
+    assert await lane.take() is None
+
+
+async def test_a_copy_on_its_way_is_not_pushed_again(lane) -> None:
+    message = await lane.start("m1")
+    answers = [await lane.broker.publish([message], producer="shelf", now=0.0) for _ in range(2)]
+    assert answers == [[Published.SENT], [Published.KNOWN]]
+
+
+async def test_the_broker_never_holds_more_than_the_window(lane) -> None:
+    messages = [await lane.start(f"m{n}") for n in range(3 * WINDOW)]
+    await asyncio.gather(*(lane.broker.publish([m], producer="shelf", now=0.0) for m in messages))
+    assert await lane.broker.depth("shelf.default") == WINDOW
+
+
+async def test_what_the_window_refused_is_published_when_there_is_room(lane) -> None:
+    async def tidy(request, call):
+        return lane.shelf.reply("done")
+
+    lane.shelf.handle("Tidy", tidy)
+    for n in range(2 * WINDOW):
+        await lane.start(f"m{n}")
+    for _ in range(2):
+        lane.shelf.clock.now += PUBLISH_GRACE
+        await lane.relay.go_round()
+        while delivery := await lane.take():
+            await lane.deliveries.run(delivery)
+        await lane.settle()
+    assert await lane.left() == []
+
+
+async def test_flushall_loses_nothing(lane, valkey_url) -> None:
+    await lane.start("m1")
+    lane.shelf.clock.now += PUBLISH_GRACE
+    await lane.relay.go_round()
+    async with valkey_client.Redis.from_url(valkey_url) as client:
+        await client.flushall()
+    lane.shelf.clock.now += lane.broker.copy_ttl
+    await lane.relay.go_round()
+    assert (await lane.take()).id == "m1"
+
+
+async def test_a_lost_confirmation_is_one_more_delivery_and_no_second_effect(lane) -> None:
+    runs = []
+
+    async def tidy(request, call):
+        runs.append(1)
+        return lane.shelf.reply("done")
+
+    lane.shelf.handle("Tidy", tidy)
+    message = await lane.start("m1")
+    for _ in range(2):
+        await lane.broker.publish([message], producer="shelf", now=0.0)
+        await lane.deliveries.run(await lane.take())
+    await lane.settle()
+    assert (len(runs), await lane.left()) == (1, [])
+
+
+async def test_a_transient_failure_comes_again_after_its_backoff(lane) -> None:
+    attempts = []
+
+    async def tidy(request, call):
+        attempts.append(call.attempt)
+        if len(attempts) == 1:
+            raise Unavailable("not now", retry_after=7)
+        return lane.shelf.reply("done")
+
+    lane.shelf.handle("Tidy", tidy)
+    await lane.start("m1")
+    lane.shelf.clock.now += PUBLISH_GRACE
+    await lane.relay.go_round()
+    await lane.deliveries.run(await lane.take())
+    await lane.settle()
+    [row] = await lane.left()
+    assert (row.due_at - lane.shelf.clock(), row.attempts) == (7, 1)
+    lane.shelf.clock.now += 7
+    await lane.relay.go_round()
+    await lane.deliveries.run(await lane.take())
+    assert attempts == [1, 2]
+
+
+async def test_a_message_out_of_attempts_is_parked_and_its_operation_failed(lane) -> None:
+    async def tidy(request, call):
+        raise Unavailable("never")
+
+    lane.shelf.handle("Tidy", tidy)
+    await lane.start("m1")
+    for _ in range(lane.shelf.method("Tidy").work.max_attempts):
+        lane.shelf.clock.now += 1e4
+        await lane.relay.go_round()
+        await lane.deliveries.run(await lane.take())
+        await lane.settle()
+    [parked] = await outbox.parked(lane.shelf.store)
+    assert parked.error == "UNAVAILABLE: never"
+    assert (await operations.get(lane.shelf.store, "m1")).error is not None
+
+
+async def test_a_message_that_kills_its_process_is_parked_without_another_run(lane) -> None:
+    async def tidy(request, call):
+        raise AssertionError("must not run")
+
+    lane.shelf.handle("Tidy", tidy)
+    message = await lane.start("m1")
+    for _ in range(lane.shelf.method("Tidy").work.max_attempts):
+        await lane.broker.started("m1")  # and the process died
+    await lane.broker.forget("m1")
+    await lane.broker.publish([message], producer="shelf", now=0.0)
+    await lane.deliveries.run(await lane.take())
+    await lane.settle()
+    [parked] = await outbox.parked(lane.shelf.store)
+    assert "never ended" in parked.error
+
+
+async def test_a_subscription_that_cannot_handle_an_event_parks_it_and_others_go_on(lane) -> None:
+    from laneway.store import subscriptions
+
+    names = []
+
+    async def on(request, call):
+        if request.name == "poison":
+            raise NotFound("no such thing")
+        names.append(request.name)
+        return lane.shelf.method("On").output()
+
+    async def put(request, call):
+        call.emit(lane.shelf.method("On").input(name=request.name))
+        return lane.shelf.reply("put")
+
+    lane.shelf.handle("On", on)
+    lane.shelf.handle("Put", put)
+    method = lane.shelf.method("On")
+    await lane.shelf.store.commit(
+        [
+            subscriptions.register(
+                method.full_name,
+                service="shelf",
+                queue="events",
+                event_type=method.input.DESCRIPTOR.full_name,
+                from_start=False,
+                now=0.0,
+            )
+        ]
+    )
+    for name in ("poison", "book"):
+        await lane.shelf.call("Put", name=name)
+    await lane.relay.go_round()
+    while delivery := await lane.take("shelf.events"):
+        await lane.deliveries.run(delivery)
+    await lane.settle()
+    assert names == ["book"]
+    assert [m.method for m in await outbox.parked(lane.shelf.store)] == [method.full_name]
+    assert await lane.left() == []
+
+
+async def test_work_that_was_not_started_in_time_ends_expired(lane) -> None:
+    async def tidy(request, call):
+        raise AssertionError("must not run")
+
+    lane.shelf.handle("Tidy", tidy)
+    message = await lane.start("m1")
+    from dataclasses import replace
+
+    late = replace(message, start_by=lane.shelf.clock() - 1)
+    await lane.broker.publish([late], producer="shelf", now=0.0)
+    await lane.deliveries.run(await lane.take())
+    operation = await operations.get(lane.shelf.store, "m1")
+    assert operation.error is not None
+    assert b"START_EXPIRED" in operation.error
+
+
+async def test_a_broker_that_is_away_is_unavailable_and_back_when_it_is(valkey, lane) -> None:
+    from laneway.lanes.queue.broker import Broker
+
+    broker = Broker(valkey.url, window=WINDOW)
+    await broker.wake("shelf")
+    valkey.kill()
+    try:
+        await broker.wake("shelf")
+        raise AssertionError("nobody is there")
+    except Unavailable as error:
+        assert error.reason == "BROKER_UNAVAILABLE"
+    valkey.start()
+    await broker.wake("shelf")
+    await broker.close()
