@@ -21,7 +21,7 @@ from laneway.contract.model import Method, descriptor_of, published
 from laneway.domain.aggregate import Aggregate
 from laneway.errors import DeadlineExceeded, FailedPrecondition
 from laneway.store import Row, Store, Transaction, Write
-from laneway.store.events import NEW, NewEvent, append, read_stream
+from laneway.store.events import NEW, Event, NewEvent, append, read_stream
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry.tracing import Tracing
 
@@ -129,8 +129,12 @@ class Call:
 
     async def load(self, aggregate: type[A], aggregate_id: str) -> A:
         """An event-sourced aggregate as its log tells it; a fresh one when it has no events."""
-        events = await read_stream(self._store, aggregate.stream(aggregate_id))
+        events = await self.history(aggregate, aggregate_id)
         return aggregate.replay(aggregate_id, ((event.type, event.payload) for event in events))
+
+    async def history(self, aggregate: type[Aggregate], aggregate_id: str) -> list[Event]:
+        """The events of an aggregate as they are in the log, oldest first."""
+        return await read_stream(self._store, aggregate.stream(aggregate_id))
 
     # Effects, collected until the handler returns
 

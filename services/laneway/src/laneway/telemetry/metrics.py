@@ -52,8 +52,8 @@ class Metrics:
         """A stored reply was given instead of running the handler."""
         self._replays.labels(method).inc()
 
-    def breaker_changed(self, target: str, before: object, after: object) -> None:
-        """A breaker changed its state; a listener of `laneway.resilience.breaker`."""
+    def breaker_changed(self, target: str, before: object, after: object) -> None:  # noqa: ARG002 a listener
+        """A breaker changed its state from `before`; a listener of `laneway.resilience.breaker`."""
         state = str(getattr(after, "value", after)).lower().replace("-", "_")
         self._breakers.labels(target).set(STATES.index(state) if state in STATES else 0)
         self._transitions.labels(target, state).inc()

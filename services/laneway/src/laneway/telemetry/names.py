@@ -1,6 +1,7 @@
 """The names of spans, attributes and headers.
 
-Attributes follow OpenTelemetry's semantic conventions for RPC, HTTP and messaging; the headers are Laneway's wire format.
+Attributes follow OpenTelemetry's semantic conventions for RPC, HTTP and messaging; the headers are Laneway's
+wire format.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""Carries a placed order to its end: a saga over events."""

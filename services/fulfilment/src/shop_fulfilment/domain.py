@@ -1,0 +1,52 @@
+"""The saga of an order, and its shipments."""
+
+from sqlalchemy import Column, MetaData, Table, Text
+
+from laneway.domain import Action, Saga, Step, applies
+from shop.fulfilment.v1.events_pb2 import FulfilmentBegun, OrderRejected, OrderShipped
+from shop.orders.v1.events_pb2 import OrderPlaced
+
+PAYMENT_PATIENCE = 900.0
+"""Seconds to wait for a payment's answer."""
+
+shipments = Table(
+    "shipments",
+    MetaData(),
+    Column("name", Text, primary_key=True),
+    Column("order", Text, nullable=False),
+    Column("tracking", Text, nullable=False),
+)
+
+
+class Fulfilment(Saga):
+    """The saga of one order; its id is the order's name."""
+
+    steps = (
+        Step("reserve", compensation="release"),
+        Step("authorize", compensation="void", answer_within=PAYMENT_PATIENCE),
+        Step("ship"),
+        Step("capture", compensation="refund"),
+    )
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.order = FulfilmentBegun()
+
+    def begin(self, placed: OrderPlaced) -> tuple[Action, ...]:
+        """Remember what later steps need, and start."""
+        if not self.order.order:
+            items = [FulfilmentBegun.Item(product=line.product, quantity=line.quantity) for line in placed.lines]
+            begun = FulfilmentBegun(order=placed.order, email=placed.email, card_token=placed.card_token, items=items)
+            begun.total_minor, begun.currency = placed.total_minor, placed.currency
+            self.record(begun)
+        return self.start(placed.order)
+
+    def shipped(self, tracking: str) -> OrderShipped:
+        return OrderShipped(order=self.id, email=self.order.email, tracking=tracking)
+
+    def rejected(self) -> OrderRejected:
+        return OrderRejected(order=self.id, email=self.order.email, reason=self.reason)
+
+    @applies(FulfilmentBegun)
+    def _begun(self, event: FulfilmentBegun) -> None:
+        self.order = event

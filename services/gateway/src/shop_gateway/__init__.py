@@ -1,0 +1,1 @@
+"""The public door: REST outside, gRPC inside."""

@@ -1,0 +1,1 @@
+"""Tells customers, by queued e-mail."""

@@ -1,0 +1,84 @@
+"""An order: what may happen to it, and what it is after that."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, Table, Text
+
+from laneway.domain import Aggregate, applies
+from laneway.errors import FailedPrecondition, InvalidArgument
+from shop.orders.v1.events_pb2 import OrderCancelled, OrderClosed, OrderLine, OrderPlaced
+from shop.orders.v1.orders_pb2 import Order as OrderMessage
+from shop.orders.v1.orders_pb2 import PlaceOrderRequest
+
+State = OrderMessage.State
+
+orders = Table(
+    "orders",
+    MetaData(),
+    Column("name", Text, primary_key=True),
+    Column("state", Integer, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("placed_at", Float, nullable=False),
+)
+
+
+def check(request: PlaceOrderRequest) -> None:
+    """Refuse what is no order."""
+    if not request.lines:
+        raise InvalidArgument("An order needs at least one line.")
+    if any(line.quantity < 1 for line in request.lines):
+        raise InvalidArgument("A line's quantity is at least 1.")
+    if "@" not in request.email:
+        raise InvalidArgument("An order needs the customer's e-mail address.")
+
+
+class Order(Aggregate):
+    """`id` is the last part of its name."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.message = OrderMessage(name=f"orders/{id}")
+
+    @property
+    def state(self) -> OrderMessage.State:
+        return self.message.state
+
+    def place(self, request: PlaceOrderRequest, lines: Sequence[OrderLine], currency: str) -> None:
+        if self.exists:
+            return
+        total = sum(line.quantity * line.price_minor for line in lines)
+        placed = OrderPlaced(order=self.message.name, lines=lines, total_minor=total, currency=currency)
+        placed.email, placed.card_token = request.email, request.card_token
+        self.record(placed)
+
+    def cancel(self) -> None:
+        if self.state == State.CANCELLED:
+            return
+        if self.state != State.PLACED:
+            raise FailedPrecondition(
+                f"{self.message.name} is {State.Name(self.state)}; only a placed order can be cancelled.",
+                reason="ORDER_CLOSED",
+            )
+        self.record(OrderCancelled(order=self.message.name))
+
+    def close(self, *, shipped: bool, reason: str = "") -> None:
+        if self.state == State.PLACED:
+            self.record(OrderClosed(order=self.message.name, shipped=shipped, reason=reason))
+
+    @applies(OrderPlaced)
+    def _placed(self, event: OrderPlaced) -> None:
+        self.message.state = State.PLACED
+        self.message.lines.extend(event.lines)
+        self.message.total_minor, self.message.currency = event.total_minor, event.currency
+        self.message.email = event.email
+
+    @applies(OrderCancelled)
+    def _cancelled(self, _: OrderCancelled) -> None:
+        self.message.state = State.CANCELLED
+
+    @applies(OrderClosed)
+    def _closed(self, event: OrderClosed) -> None:
+        self.message.state = State.SHIPPED if event.shipped else State.REJECTED
+        if event.reason:
+            self.message.reason = event.reason

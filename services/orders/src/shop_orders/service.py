@@ -1,0 +1,159 @@
+"""The handlers of orders."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from google.protobuf.empty_pb2 import Empty
+from sqlalchemy import insert, select, update
+
+from laneway.call import Call
+from laneway.client import Lanes
+from laneway.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from laneway.service import Service
+from shop.catalog.v1.catalog_laneway import CatalogClient
+from shop.catalog.v1.catalog_pb2 import GetProductRequest
+from shop.fulfilment.v1.events_pb2 import OrderRejected, OrderShipped
+from shop.inventory.v1.inventory_laneway import InventoryClient
+from shop.inventory.v1.inventory_pb2 import CheckStockRequest, Line
+from shop.orders.v1.events_pb2 import OrderLine
+from shop.orders.v1.orders_laneway import OrdersService
+from shop.orders.v1.orders_pb2 import (
+    CancelOrderRequest,
+    GetOrderHistoryRequest,
+    GetOrderRequest,
+    ListOrdersRequest,
+    ListOrdersResponse,
+    OrderHistory,
+    OrderSummary,
+    PlaceOrderRequest,
+    WatchOrderRequest,
+)
+from shop.orders.v1.orders_pb2 import Order as OrderMessage
+from shop_orders.domain import Order, State, check, orders
+
+WATCH_EVERY = 0.2
+"""Seconds between looks at the log while somebody watches an order."""
+
+
+class Orders(OrdersService):
+    def __init__(self, catalog: CatalogClient, inventory: InventoryClient) -> None:
+        self._catalog = catalog
+        self._inventory = inventory
+
+    async def place_order(self, request: PlaceOrderRequest, call: Call) -> OrderMessage:
+        check(request)
+        lines, currency = await self._priced(request)
+        await self._check_stock(request, call)
+        order = await call.load(Order, call.derive_key("order"))
+        order.place(request, lines, currency)
+        call.save(order)
+        row = {"name": order.message.name, "state": order.state, "placed_at": call.now()}
+        total = {"total_minor": order.message.total_minor, "currency": currency}
+        call.execute(insert(orders), [{**row, **total}])
+        return order.message
+
+    async def get_order(self, request: GetOrderRequest, call: Call) -> OrderMessage:
+        return (await self._known(request.name, call)).message
+
+    async def list_orders(self, request: ListOrdersRequest, call: Call) -> ListOrdersResponse:
+        size = min(request.page_size or 20, 1000)
+        if size < 0 or not (request.page_token or "0").isdigit():
+            raise InvalidArgument("page_size is not negative, and page_token is one that a list gave.")
+        offset = int(request.page_token or 0)
+        columns = (orders.c.name, orders.c.state, orders.c.total_minor, orders.c.currency)
+        newest = select(*columns).order_by(orders.c.placed_at.desc(), orders.c.name)
+        rows = await call.fetch(newest.limit(size + 1).offset(offset))
+        more = {"next_page_token": str(offset + size)} if len(rows) > size else {}
+        return ListOrdersResponse(orders=[OrderSummary(**row.as_dict()) for row in rows[:size]], **more)
+
+    async def cancel_order(self, request: CancelOrderRequest, call: Call) -> OrderMessage:
+        order = await self._known(request.name, call)
+        order.cancel()
+        return self._changed(order, call)
+
+    async def get_order_history(self, request: GetOrderHistoryRequest, call: Call) -> OrderHistory:
+        id = request.name.removeprefix("orders/")
+        events = await call.history(Order, id)
+        if not events:
+            raise _unknown(request.name)
+        told = [(event.type, event.payload) for event in events]
+        return OrderHistory(
+            entries=[
+                OrderHistory.Entry(
+                    version=event.version,
+                    event=event.type.rpartition(".")[2],
+                    time=datetime.fromtimestamp(event.recorded_at, UTC).isoformat(),
+                    state=Order.replay(id, told[: event.version]).state,
+                )
+                for event in events
+            ]
+        )
+
+    async def watch_order(self, request: WatchOrderRequest, call: Call) -> AsyncIterator[OrderMessage]:
+        seen = 0
+        while True:
+            order = await self._known(request.name, call)
+            if order.version > seen:
+                seen = order.version
+                yield order.message
+            if order.state != State.PLACED:
+                return
+            await asyncio.sleep(WATCH_EVERY)
+
+    async def on_order_shipped(self, event: OrderShipped, call: Call) -> Empty:
+        order = await self._known(event.order, call)
+        order.close(shipped=True)
+        self._changed(order, call)
+        return Empty()
+
+    async def on_order_rejected(self, event: OrderRejected, call: Call) -> Empty:
+        order = await self._known(event.order, call)
+        order.close(shipped=False, reason=event.reason)
+        self._changed(order, call)
+        return Empty()
+
+    async def _priced(self, request: PlaceOrderRequest) -> tuple[list[OrderLine], str]:
+        lines, currencies = [], set()
+        for number, line in enumerate(request.lines):
+            try:
+                product = await self._catalog.get_product(GetProductRequest(name=line.product), step=f"price {number}")
+            except NotFound as error:
+                raise FailedPrecondition(f"There is no {line.product} to order.", reason="UNKNOWN_PRODUCT") from error
+            lines.append(OrderLine(product=line.product, quantity=line.quantity, price_minor=product.price_minor))
+            currencies.add(product.currency)
+        if len(currencies) > 1:
+            raise InvalidArgument("The lines of an order are of one currency.")
+        return lines, currencies.pop()
+
+    async def _check_stock(self, request: PlaceOrderRequest, call: Call) -> None:
+        lines = [Line(product=line.product, quantity=line.quantity) for line in request.lines]
+        try:
+            stock = await self._inventory.check_stock(CheckStockRequest(lines=lines))
+        except (Unavailable, DeadlineExceeded):
+            call.degrade("stock not checked")  # fulfilment reserves later, and rejects what is not there
+            return
+        if not stock.available:
+            raise FailedPrecondition(f"Not in stock: {', '.join(stock.missing)}.", reason="NOT_AVAILABLE")
+
+    async def _known(self, name: str, call: Call) -> Order:
+        order = await call.load(Order, name.removeprefix("orders/"))
+        if not order.exists:
+            raise _unknown(name)
+        return order
+
+    def _changed(self, order: Order, call: Call) -> OrderMessage:
+        call.save(order)
+        call.execute(update(orders).where(orders.c.name == order.message.name).values(state=order.state))
+        return order.message
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"There is no {name}.", reason="NO_ORDER")
+
+
+def service(lanes: Lanes) -> Service:
+    """Orders, as they are deployed."""
+    handlers = Orders(CatalogClient(lanes), InventoryClient(lanes))
+    return Service("orders", handlers, migrations=Path(__file__).with_name("migrations"))

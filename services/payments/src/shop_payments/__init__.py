@@ -1,0 +1,1 @@
+"""Money, moved by an unreliable provider."""
