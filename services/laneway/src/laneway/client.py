@@ -102,14 +102,18 @@ class Lanes:
         headers = {**(metadata or {})}
         deadline = self._deadline(method, timeout, caller) if timeout is not None else None
         attributes = names.rpc(method.service_name, method.name)
-        with self._tracing.span(names.rpc_span(method.service_name, method.name), SpanKind.CLIENT, attributes):
-            self._tracing.inject(headers)
-            remaining = None if deadline is None else deadline - self._monotonic()
-            pipeline = self._pipelines.of(method)
-            replies = pipeline.stream(lambda: self._transport.stream(method, requests, headers, remaining))
+        # Not made the current span: a generator's steps may run in several contexts.
+        span = self._tracing.start_span(names.rpc_span(method.service_name, method.name), SpanKind.CLIENT, attributes)
+        self._tracing.inject(headers, span)
+        remaining = None if deadline is None else deadline - self._monotonic()
+        pipeline = self._pipelines.of(method)
+        replies = pipeline.stream(lambda: self._transport.stream(method, requests, headers, remaining))
+        try:
             async with aclosing(replies):
                 async for reply in replies:
                     yield reply
+        finally:
+            span.end()
 
     async def start(
         self, method: Method, request: Message, *, key: str | None = None, step: str | None = None, after: float = 0

@@ -1,0 +1,1 @@
+"""`laneway up`: every installed service as processes on this machine."""
