@@ -39,7 +39,5 @@ def test_a_contract_that_contradicts_itself_is_refused_before_it_is_code(tmp_pat
         'syntax = "proto3"; package mine.v1; import "laneway/v1/call.proto"; message A {}\n'
         "service S { rpc Go(A) returns (A) { option (laneway.v1.call) = {queue {use: ONLY}}; } }"
     )
-    with pytest.raises(
-        ConfigurationError, match=r"mine\.v1\.S\.Go: a queued call is delivered at least once"
-    ):
+    with pytest.raises(ConfigurationError, match=r"mine\.v1\.S\.Go: a queued call is delivered at least once"):
         compile_protos(tmp_path, "mine", tmp_path / "out")

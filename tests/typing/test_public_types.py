@@ -13,9 +13,7 @@ SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.py"))
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_mypy_says_of_an_authors_code_what_its_comments_say(sample: Path) -> None:
     lines = sample.read_text().splitlines()
-    expected = {
-        (number, line.split("# error: ")[1]) for number, line in enumerate(lines, 1) if "# error: " in line
-    }
+    expected = {(number, line.split("# error: ")[1]) for number, line in enumerate(lines, 1) if "# error: " in line}
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file", str(ROOT / "pyproject.toml"), "--no-pretty",
          "--show-error-codes", "--cache-dir", str(ROOT / ".mypy_cache"), str(sample)],

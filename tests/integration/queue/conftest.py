@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from laneway.lanes.operation import queued
-from laneway.lanes.queue.broker import Broker
 from laneway.lanes.queue.delivery import Deliveries
 from laneway.lanes.queue.envelope import Delivery, decode
 from laneway.lanes.queue.relay import Relay
+from laneway.lanes.queue.valkey import ValkeyBroker
 from laneway.store import outbox
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry.metrics import Metrics
@@ -22,7 +22,7 @@ class Lane:
     """Producer and consumer in one: a shelf, its relay, and a broker."""
 
     shelf: Shelf
-    broker: Broker
+    broker: ValkeyBroker
     relay: Relay
     deliveries: Deliveries
 
@@ -55,7 +55,7 @@ class Lane:
 
 @pytest.fixture
 async def lane(shelf: Shelf, valkey_url: str) -> AsyncIterator[Lane]:
-    broker = Broker(valkey_url, window=WINDOW)
+    broker = ValkeyBroker(valkey_url, window=WINDOW)
     tracing = shelf.dispatcher._surroundings.tracing
     relay = Relay(
         shelf.store, broker, service="shelf", holder="one", tracing=tracing, metrics=Metrics(), clock=shelf.clock

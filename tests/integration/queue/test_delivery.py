@@ -199,9 +199,9 @@ async def test_work_that_was_not_started_in_time_ends_expired(lane) -> None:
 
 
 async def test_a_broker_that_is_away_is_unavailable_and_back_when_it_is(valkey, lane) -> None:
-    from laneway.lanes.queue.broker import Broker
+    from laneway.lanes.queue.valkey import ValkeyBroker
 
-    broker = Broker(valkey.url, window=WINDOW)
+    broker = ValkeyBroker(valkey.url, window=WINDOW)
     await broker.wake("shelf")
     valkey.kill()
     try:

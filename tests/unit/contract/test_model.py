@@ -23,9 +23,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("sentence", MISTAKES)
-def test_a_contract_that_contradicts_itself_is_refused_with_place_and_remedy(
-    sentence: str, tmp_path: Path
-) -> None:
+def test_a_contract_that_contradicts_itself_is_refused_with_place_and_remedy(sentence: str, tmp_path: Path) -> None:
     service = service_of(tmp_path, f"service Shelf {{ {MISTAKES[sentence]} }}")
     with pytest.raises(ConfigurationError, match=r"test\.shelf\.v1\.Shelf\.") as refused:
         method_of(service.methods[0])

@@ -50,7 +50,5 @@ def test_a_queue_is_declared_by_the_method_and_tuned_by_the_service(method) -> N
     keyed = "idempotency {key: 'request_id'}"
     service = "option (laneway.v1.service_defaults) = {queue {name: 'bulk' max_attempts: 2}};"
     assert method(f"option (laneway.v1.call) = {{{keyed}}};", service=service).policy.queue is None
-    queue = method(
-        f"option (laneway.v1.call) = {{{keyed} queue {{use: ONLY}}}};", service=service
-    ).policy.queue
+    queue = method(f"option (laneway.v1.call) = {{{keyed} queue {{use: ONLY}}}};", service=service).policy.queue
     assert (queue.queue, queue.max_attempts, queue.use) == ("bulk", 2, QueueUse.ONLY)

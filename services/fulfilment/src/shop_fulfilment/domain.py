@@ -31,6 +31,7 @@ class Fulfilment(Saga):
     def __init__(self, id: str) -> None:
         super().__init__(id)
         self.order = FulfilmentBegun()
+        self._rejected = False
 
     def begin(self, placed: OrderPlaced) -> tuple[Action, ...]:
         """Remember what later steps need, and start."""
@@ -41,12 +42,23 @@ class Fulfilment(Saga):
             self.record(begun)
         return self.start(placed.order)
 
-    def shipped(self, tracking: str) -> OrderShipped:
-        return OrderShipped(order=self.id, email=self.order.email, tracking=tracking)
+    def tell_shipped(self, tracking: str) -> None:
+        """Tell the others that it is on its way."""
+        self.record(OrderShipped(order=self.id, email=self.order.email, tracking=tracking))
 
-    def rejected(self) -> OrderRejected:
-        return OrderRejected(order=self.id, email=self.order.email, reason=self.reason)
+    def tell_rejected(self) -> None:
+        """Tell the others, once, that it will not come."""
+        if self.reason and not self._rejected:
+            self.record(OrderRejected(order=self.id, email=self.order.email, reason=self.reason))
 
     @applies(FulfilmentBegun)
     def _begun(self, event: FulfilmentBegun) -> None:
         self.order = event
+
+    @applies(OrderShipped)
+    def _was_shipped(self, _: OrderShipped) -> None:
+        """Told; the saga's own step says it too."""
+
+    @applies(OrderRejected)
+    def _was_rejected(self, _: OrderRejected) -> None:
+        self._rejected = True

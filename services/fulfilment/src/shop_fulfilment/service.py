@@ -60,7 +60,7 @@ class FulfilmentHandlers(FulfilmentService):
             raise FailedPrecondition(f"{request.order} is not to be shipped any more.", reason="NOT_TO_BE_SHIPPED")
         row = {"name": shipment.name, "order": shipment.order, "tracking": shipment.tracking}
         call.execute(insert(shipments), [row])
-        call.emit(saga.shipped(shipment.tracking))
+        saga.tell_shipped(shipment.tracking)
         await self._go_on(saga, saga.completed("ship", shipment.tracking), call)
         return shipment
 
@@ -71,15 +71,13 @@ class FulfilmentHandlers(FulfilmentService):
         return Shipment(**rows[0].as_dict())
 
     async def _go_on(self, saga: Fulfilment, actions: Sequence[Action], call: Call) -> Empty:
-        before = saga.compensating
         for action in actions:
-            await self._act(saga, action, call)
+            await self._act(saga, action)
+        saga.tell_rejected()
         call.save(saga)
-        if saga.reason and not before:
-            call.emit(saga.rejected())
         return Empty()
 
-    async def _act(self, saga: Fulfilment, action: Action, call: Call) -> None:
+    async def _act(self, saga: Fulfilment, action: Action) -> None:
         order, step = saga.id, f"{action.name} {action.step}"
         match action.name:
             case "reserve":
@@ -90,7 +88,7 @@ class FulfilmentHandlers(FulfilmentService):
                 except FailedPrecondition as error:
                     following = saga.failed("reserve", error.message)
                 for action in following:
-                    await self._act(saga, action, call)
+                    await self._act(saga, action)
             case "authorize":
                 request = AuthorizeRequest(order=order, card_token=saga.order.card_token)
                 request.amount_minor, request.currency = saga.order.total_minor, saga.order.currency

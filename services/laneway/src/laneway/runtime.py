@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message
 
 from laneway.call import Surroundings
-from laneway.client import Lanes
 from laneway.contract.model import Contract, Method
 from laneway.errors import ConfigurationError, FailedPrecondition, LanewayError
 from laneway.lanes.dispatch import Dispatcher
+from laneway.lanes.outgoing import Lanes
 from laneway.lanes.system import REGISTER, SystemHandlers
 from laneway.lanes.transport import Answer
 from laneway.resilience.pipeline import Pipelines
@@ -35,8 +35,8 @@ from laneway.telemetry.tracing import Tracing
 from laneway.v1 import system_pb2
 
 if TYPE_CHECKING:
-    from laneway.lanes.queue.broker import Broker
     from laneway.lanes.queue.delivery import Deliveries
+    from laneway.lanes.queue.valkey import ValkeyBroker
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +258,7 @@ class Backend:
 
     dispatcher: Dispatcher
     store: Store | None
-    broker: "Broker | None"
+    broker: "ValkeyBroker | None"
 
 
 @asynccontextmanager
@@ -268,12 +268,12 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
         store, broker, publishing = None, None, None
         handlers, methods = dict(own.service.handlers), dict(own.service.contract.methods)
         if own.service.database:
-            from laneway.lanes.queue.broker import Broker
             from laneway.lanes.queue.publisher import Publisher
+            from laneway.lanes.queue.valkey import ValkeyBroker
 
             store = await open_store(own.service, own.settings)
             stack.push_async_callback(store.close)
-            broker = Broker(own.settings.broker_url, window=own.settings.queue_window)
+            broker = ValkeyBroker(own.settings.broker_url, window=own.settings.queue_window)
             stack.push_async_callback(broker.close)
             publishing = await stack.enter_async_context(Publisher(broker, service=own.service.name))
             system = SystemHandlers(own.service.name, own.service.contract, store, own.tracing)

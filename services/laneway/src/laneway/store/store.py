@@ -13,8 +13,6 @@ from sqlalchemy import Executable
 from laneway.store import location
 from laneway.store.compile import Row
 from laneway.store.engine import Dialect, Engine
-from laneway.store.postgres import PostgresEngine
-from laneway.store.sqlite import SqliteEngine
 from laneway.store.transaction import Transaction, Write
 
 
@@ -38,8 +36,13 @@ class Store:
             ConfigurationError: the URL is not one of a database we know, or nothing answers there.
         """
         place = location.parsed(url)
+        # An engine's driver is imported only where it is used.
         if place.get_backend_name() == "sqlite":
+            from laneway.store.sqlite import SqliteEngine
+
             return cls(await SqliteEngine.open(place, pool=pool))
+        from laneway.store.postgres import PostgresEngine
+
         return cls(await PostgresEngine.open(place, pool=pool))
 
     @property

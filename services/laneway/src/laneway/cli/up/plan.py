@@ -73,7 +73,6 @@ def allot(services: Sequence[Described], companions: Sequence[str], *, port: int
 
 def plan(
     services: Sequence[Described],
-    companions: Sequence[str],
     ports: Ports,
     *,
     data: Path,
@@ -99,9 +98,7 @@ def plan(
         command = (*laneway, "companion", name)
         env = {"PORT": str(port)}
         specs.append(ProcessSpec(name, name, "companion", Group.COMPANION, command, env, port))
-    for service in services:
-        for role in service.roles:
-            specs.append(_role(service.name, role, ports, common, laneway))
+    specs += [_role(service.name, role, ports, common, laneway) for service in services for role in service.roles]
     return sorted(specs, key=lambda spec: spec.group)
 
 

@@ -87,7 +87,7 @@ def planned(options: Options) -> Run:
         valkey.check(broker_url)
     else:
         command = valkey.command(ports.broker, options.data / "valkey")
-    specs = plan(services, companions, ports, data=options.data, broker=command, broker_url=broker_url)
+    specs = plan(services, ports, data=options.data, broker=command, broker_url=broker_url)
     return Run(options, services, ports, specs)
 
 

@@ -1,38 +1,17 @@
-"""The broker, seen from asyncio: publishing within a queue's window, and the reports that come back.
+"""What the queue lane asks of a broker. It is advisory: copies, markers of copies, counters of attempts, reports.
 
-What it holds is advisory: copies, markers of copies, counters of attempts. The rows are the truth, so losing all of
-it costs deliveries that the inbox drops, and nothing else.
+The rows are the truth, so losing all a broker holds costs deliveries that the inbox drops, and nothing else.
 """
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
-import redis.asyncio as valkey
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
-from laneway.errors import Unavailable
-from laneway.lanes.queue.envelope import encode, queue_of
 from laneway.store.outbox import OutboxMessage
 
 COPY_TTL = 30.0
 """Seconds for which a copy is believed to be on its way; while it runs, its worker refreshes the marker."""
-
-_ATTEMPTS_TTL = 7 * 86_400
-_TIMEOUT = 5.0
-
-_PUBLISH = """
-if redis.call('EXISTS', KEYS[2]) == 1 then return 'known' end
-if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[1]) then return 'full' end
-redis.call('LPUSH', KEYS[1], ARGV[3])
-redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
-return 'sent'
-"""
 
 
 class Published(StrEnum):
@@ -61,114 +40,35 @@ class Report:
     error: str = ""
 
 
-_WAKE = b"wake"
+class Broker(Protocol):
+    """Carries copies of messages to workers and their reports back. One that does not answer is `Unavailable`."""
 
-
-class Broker:
-    """One process's connections to Valkey. A broker that does not answer is `Unavailable`."""
-
-    def __init__(self, url: str, *, window: int, copy_ttl: float = COPY_TTL) -> None:
-        self.copy_ttl = copy_ttl
-        self._window = window
-        self._client = valkey.Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            socket_keepalive=True,
-            health_check_interval=10,
-            retry=Retry(NoBackoff(), 1),
-            retry_on_error=[ConnectionError],
-        )
+    copy_ttl: float
 
     async def publish(self, messages: Sequence[OutboxMessage], *, producer: str, now: float) -> list[Published]:
         """Push copies, each unless one is on its way already or the queue's window is full."""
-        ttl = round(self.copy_ttl * 1000)
-        async with _reaching():
-            pipe = self._client.pipeline(transaction=False)
-            for message in messages:
-                body = encode(message, producer=producer, now=now)
-                pipe.eval(_PUBLISH, 2, queue_of(message), _copy(message.id), self._window, ttl, body)
-            return [Published(answer.decode()) for answer in await pipe.execute()]
+        ...
 
     async def started(self, id: str) -> int:
         """A copy begins to run: how many have begun by now, itself included."""
-        async with _reaching():
-            pipe = self._client.pipeline(transaction=False)
-            pipe.incr(_attempts(id))
-            pipe.expire(_attempts(id), _ATTEMPTS_TTL)
-            pipe.set(_copy(id), "1", px=round(self.copy_ttl * 1000))
-            return int((await pipe.execute())[0])
+        ...
 
     async def refresh(self, ids: Sequence[str]) -> None:
         """These copies are still running."""
-        async with _reaching():
-            pipe = self._client.pipeline(transaction=False)
-            for id in ids:
-                pipe.set(_copy(id), "1", px=round(self.copy_ttl * 1000))
-            await pipe.execute()
+        ...
 
     async def report(self, producer: str, report: Report) -> None:
         """Tell the producer's relay how a delivery ended; the copy is not on its way any more."""
-        async with _reaching():
-            pipe = self._client.pipeline(transaction=False)
-            pipe.delete(_copy(report.id))
-            if report.outcome is not Outcome.RETRY:
-                pipe.delete(_attempts(report.id))
-            pipe.rpush(_reports(producer), json.dumps(asdict(report)))
-            await pipe.execute()
+        ...
 
     async def forget(self, id: str) -> None:
         """A copy was handed back without an end: another may be pushed at once."""
-        async with _reaching():
-            await self._client.delete(_copy(id))
+        ...
 
     async def wake(self, service: str) -> None:
         """Tell a service's relay that there is something to do."""
-        async with _reaching():
-            await self._client.rpush(_reports(service), _WAKE)
+        ...
 
-    async def reports(self, service: str, *, wait: float, limit: int = 500) -> list[Report]:
+    async def reports(self, service: str, *, wait: float) -> list[Report]:
         """What has been reported; waits up to `wait` seconds for the first. A wake ends the wait with nothing."""
-        async with _reaching():
-            first = await self._client.blpop([_reports(service)], timeout=wait)
-            if first is None:
-                return []
-            more = await self._client.lpop(_reports(service), limit) or []
-        return [_report(item) for item in [first[1], *more] if item != _WAKE]
-
-    async def depth(self, queue: str) -> int:
-        """How many copies wait in a queue."""
-        async with _reaching():
-            return int(await self._client.llen(queue))
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-
-@asynccontextmanager
-async def _reaching() -> AsyncIterator[None]:
-    try:
-        yield
-    except (RedisError, OSError, asyncio.IncompleteReadError) as error:
-        raise Unavailable(
-            f"The broker does not answer ({type(error).__name__}); messages wait in the database until it does.",
-            reason="BROKER_UNAVAILABLE",
-        ) from error
-
-
-def _report(item: bytes) -> Report:
-    known = json.loads(item)
-    return Report(id=known["id"], outcome=Outcome(known["outcome"]), delay=known["delay"], error=known["error"])
-
-
-def _copy(id: str) -> str:
-    return f"laneway:copy:{id}"
-
-
-def _attempts(id: str) -> str:
-    return f"laneway:attempts:{id}"
-
-
-def _reports(service: str) -> str:
-    return f"laneway:reports:{service}"
+        ...

@@ -7,12 +7,14 @@ own. A copy is acknowledged when its report is written (late acks), so one that 
 import asyncio
 import logging
 import threading
+import warnings
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any
 
 from celery import Celery, Task, signals
 from celery.exceptions import Reject
+from celery.platforms import SecurityWarning
 from kombu.entity import Queue
 
 from laneway.contract.model import Method
@@ -117,6 +119,8 @@ def run_celery(app: Celery, *, slots: int, name: str, stopping: Callable[[], Non
     Raises:
         ConfigurationError: the worker could not start.
     """
+    # Celery warns of running as root because of pickle; our queues take JSON only.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     signals.setup_logging.connect(_keep_our_logging, weak=False)
 
     def begin_stop(**_: object) -> None:

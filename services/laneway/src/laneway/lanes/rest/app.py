@@ -20,9 +20,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from laneway.client import Lanes
 from laneway.contract.model import Method
 from laneway.errors import InvalidArgument, LanewayError, NotFound, Unimplemented
+from laneway.lanes.outgoing import Lanes
 from laneway.lanes.rest.codec import Codec, JsonFormat
 from laneway.lanes.rest.errors import body_of
 from laneway.lanes.rest.router import Match, Router

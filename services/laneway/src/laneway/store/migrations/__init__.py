@@ -12,9 +12,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, exc, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool, StaticPool
@@ -98,6 +95,11 @@ class _History:
             raise self._too_new(revision, "The database")
         if revision >= self.newest:
             return
+        # Imported here: checking a database, which every process does at its start, needs no Alembic.
+        from alembic.config import Config
+        from alembic.runtime.environment import EnvironmentContext
+        from alembic.script import ScriptDirectory
+
         script = ScriptDirectory(str(self.folder), version_locations=[str(self.folder)])
         with (
             _IN_PROCESS,

@@ -1,0 +1,238 @@
+"""Calls that leave a process: each carried by the policy of its contract.
+
+`Lanes` is what a service's factory is given to build its clients with. It knows the order — deadline, retry with its
+budget, breaker, attempt — and hands attempts to a transport; a started call it hands to the caller's own transaction.
+"""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
+
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
+from opentelemetry.trace import SpanKind
+
+from laneway.call import Call, current_call
+from laneway.contract.model import Method, read_path, write_path
+from laneway.errors import DeadlineExceeded, FailedPrecondition, NotFound
+from laneway.lanes.operation import operation_name, queued
+from laneway.lanes.status import error_from
+from laneway.lanes.system import GET_OPERATION, START
+from laneway.lanes.transport import Answer, Transport
+from laneway.resilience.pipeline import Pipelines
+from laneway.telemetry import names
+from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.tracing import Tracing
+from laneway.v1 import system_pb2
+
+Res = TypeVar("Res", bound=Message)
+
+
+class Lanes:
+    """Carries calls by their policy: deadline → retry → breaker → attempt."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        pipelines: Pipelines,
+        tracing: Tracing,
+        metrics: Metrics,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._transport = transport
+        self._pipelines = pipelines
+        self._tracing = tracing
+        self._metrics = metrics
+        self._monotonic = monotonic
+
+    async def call(
+        self,
+        method: Method,
+        request: Message,
+        *,
+        timeout: float | None = None,
+        key: str | None = None,
+        step: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Make a unary call and wait for its answer.
+
+        `timeout` (seconds) can only shorten what the contract and the calling handler's deadline leave. `step`
+        names the call where a handler makes the same one twice.
+        """
+        caller = _caller(method)
+        request, key = _keyed(method, request, key, step, caller)
+        deadline = self._deadline(method, timeout, caller)
+        pipeline = self._pipelines.of(method)
+        retryable = method.repeatable
+        attributes = names.rpc(method.service_name, method.name)
+
+        async def attempt(number: int, remaining: float | None) -> Answer:
+            headers = {**(metadata or {}), names.ATTEMPT: str(number)}
+            if key is not None:
+                headers[names.IDEMPOTENCY_KEY] = key
+            with self._tracing.span(names.rpc_span(method.service_name, method.name), SpanKind.CLIENT, attributes):
+                self._tracing.inject(headers)
+                return await self._transport.unary(method, request, headers, remaining)
+
+        with self._metrics.call("client", method.full_name, "grpc"):
+            answer = await pipeline.call(attempt, deadline=deadline, retryable=retryable)
+        if answer.degraded and caller is not None:
+            caller.degrade(answer.degraded)
+        return answer
+
+    async def stream(
+        self,
+        method: Method,
+        requests: Message | AsyncIterable[Message],
+        *,
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[Message, None]:
+        """Make a streaming call; the breaker decides at the first message. No deadline unless one is given."""
+        caller = _caller(method)
+        headers = {**(metadata or {})}
+        deadline = self._deadline(method, timeout, caller) if timeout is not None else None
+        attributes = names.rpc(method.service_name, method.name)
+        # Not made the current span: a generator's steps may run in several contexts.
+        span = self._tracing.start_span(names.rpc_span(method.service_name, method.name), SpanKind.CLIENT, attributes)
+        self._tracing.inject(headers, span)
+        remaining = None if deadline is None else deadline - self._monotonic()
+        pipeline = self._pipelines.of(method)
+        replies = pipeline.stream(lambda: self._transport.stream(method, requests, headers, remaining))
+        try:
+            async with aclosing(replies):
+                async for reply in replies:
+                    yield reply
+        finally:
+            span.end()
+
+    async def start(
+        self, method: Method, request: Message, *, key: str | None = None, step: str | None = None, after: float = 0
+    ) -> "Started[Message]":
+        """Queue a call: in the caller's own transaction where it has one, otherwise with its owner."""
+        caller = current_call.get()
+        request, key = _keyed(method, request, key, step, caller)
+        if caller is None or not caller.has_store:
+            if after:
+                raise FailedPrecondition(
+                    f"{method.full_name}: a delayed start needs the caller's own database; start it without `after`."
+                )
+            return await self._accept(method, request, key)
+        operation = str(uuid.uuid4())
+        span = self._tracing.start_span(
+            names.publish_span(method.queue_name),
+            SpanKind.PRODUCER,
+            names.messaging(method.queue_name, operation, "send"),
+        )
+        headers: dict[str, str] = {names.IDEMPOTENCY_KEY: key} if key else {}
+        self._tracing.inject(headers, span)
+        caller.start(queued(method, request, operation, headers, caller.now(), after), span)
+        return Started(operation_name(method.owner, operation), method, self)
+
+    async def _accept(self, method: Method, request: Message, key: str | None) -> "Started[Message]":
+        start = system_pb2.StartRequest(method=method.full_name, payload=request.SerializeToString())
+        answer = await self.call(START.at(method.owner), start, key=key or str(uuid.uuid4()))
+        operation = cast(operations_pb2.Operation, answer.message)
+        return Started(operation.name, method, self)
+
+    async def operation(self, owner: str, name: str) -> operations_pb2.Operation:
+        """Look an operation up at its owner."""
+        request = operations_pb2.GetOperationRequest(name=name)
+        answer = await self.call(GET_OPERATION.at(owner), request)
+        return cast(operations_pb2.Operation, answer.message)
+
+    async def wait(self, owner: str, name: str, timeout: float) -> operations_pb2.Operation:
+        """Poll an operation until it is done.
+
+        An operation that its owner does not know yet was minted by a caller whose message is still on its way.
+        """
+        pause = 0.02
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    with contextlib.suppress(NotFound):
+                        operation = await self.operation(owner, name)
+                        if operation.done:
+                            return operation
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 1.5, 0.5)
+        except TimeoutError:
+            raise DeadlineExceeded(f"{name} has not ended within {timeout:g} s; ask again later.") from None
+
+    def _deadline(self, method: Method, timeout: float | None, caller: Call | None) -> float:
+        budgets = [method.policy.deadline]
+        if timeout is not None:
+            budgets.append(timeout)
+        remaining = caller.remaining() if caller is not None else None
+        if remaining is not None:
+            budgets.append(remaining)
+        return self._monotonic() + min(budgets)
+
+
+def _caller(method: Method) -> Call | None:
+    caller = current_call.get()
+    if caller is not None:
+        caller.require_no_transaction(f"a call of {method.full_name}")
+    return caller
+
+
+def _keyed(
+    method: Method, request: Message, key: str | None, step: str | None, caller: Call | None
+) -> tuple[Message, str | None]:
+    """The request and its idempotency key; the contract's field is filled in, the caller's object left alone."""
+    idempotency = method.policy.idempotency
+    if idempotency is None:
+        return request, key
+    if idempotency.key is None:
+        return request, key or _new_key(method, step, caller)
+    key = read_path(request, idempotency.key) or key or _new_key(method, step, caller)
+    if read_path(request, idempotency.key) == key:
+        return request, key
+    filled = type(request)()
+    filled.CopyFrom(request)
+    write_path(filled, idempotency.key, key)
+    return filled, key
+
+
+def _new_key(method: Method, step: str | None, caller: Call | None) -> str:
+    if caller is None:
+        return str(uuid.uuid4())
+    return caller.derive_key(step or method.full_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Generic[Res]):
+    """A queued call that was accepted: its operation."""
+
+    name: str
+    method: Method
+    lanes: Lanes
+
+    async def result(self, *, timeout: float) -> Res:
+        """Wait for the answer, at most `timeout` seconds.
+
+        Raises:
+            LanewayError: what the call ended with.
+            DeadlineExceeded: it has not ended by then.
+            FailedPrecondition: waited for inside a worker, where it would hold a slot that the work may need.
+        """
+        caller = current_call.get()
+        if caller is not None and caller.facts.message_id is not None:
+            raise FailedPrecondition(
+                f"Waiting for {self.method.full_name} inside a worker could deadlock its slots; "
+                "react to its completion event instead.",
+                reason="WAIT_IN_WORKER",
+            )
+        operation = await self.lanes.wait(self.method.owner, self.name, timeout)
+        if operation.HasField("error"):
+            raise error_from(operation.error)
+        reply = self.method.output()
+        operation.response.Unpack(reply)
+        return cast(Res, reply)

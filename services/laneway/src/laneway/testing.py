@@ -1,0 +1,305 @@
+"""The same services in one process, for tests: real handlers, databases in memory, a broker in memory, a clock that
+stands still until it is told.
+
+    async with serve(orders.service, catalog.service) as world:
+        orders = OrdersClient(world.lanes)
+        order = await orders.place_order(PlaceOrderRequest(...))
+        await world.settle()        # everything that is queued or subscribed, until nothing is left to do now
+        world.clock.advance(900)    # what is delayed becomes due
+        await world.settle()
+
+Calls travel as bytes and obey their policy as they do over gRPC.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+
+from google.protobuf.message import Message
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Span
+
+from laneway.call import Lane, Surroundings
+from laneway.contract.model import Contract, Method
+from laneway.errors import Unavailable
+from laneway.lanes.dispatch import Arrival, Dispatcher
+from laneway.lanes.operation import PUBLISH_GRACE
+from laneway.lanes.outgoing import Lanes
+from laneway.lanes.queue.broker import COPY_TTL, Outcome, Published, Report
+from laneway.lanes.queue.delivery import Deliveries
+from laneway.lanes.queue.envelope import Delivery, queue_of
+from laneway.lanes.queue.relay import Relay
+from laneway.lanes.system import REGISTER, SystemHandlers
+from laneway.lanes.transport import Answer
+from laneway.resilience.pipeline import Pipelines
+from laneway.service import Service
+from laneway.store import Store
+from laneway.store.outbox import OutboxMessage
+from laneway.telemetry import names
+from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.tracing import Tracing
+from laneway.v1 import system_pb2
+
+ROUNDS = 1_000
+"""Rounds of deliveries after which `settle` takes the services to be going in circles."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds, both since the epoch and monotonic, that pass only by `advance`."""
+
+    now: float = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+@dataclass(slots=True)
+class World:
+    """Services that know each other."""
+
+    lanes: Lanes
+    clock: Clock
+    spans: InMemorySpanExporter
+    _hosts: dict[str, "_Host"] = field(default_factory=dict)
+    _transport: "_LocalTransport" = field(default_factory=lambda: _LocalTransport())
+
+    def store(self, service: str) -> Store:
+        """The database of a service."""
+        return self._hosts[service].store
+
+    def stop(self, service: str) -> None:
+        """From now on the service does not answer, and its workers take nothing."""
+        self._transport.down.add(service)
+
+    def resume(self, service: str) -> None:
+        """The service is back."""
+        self._transport.down.discard(service)
+
+    async def settle(self) -> None:
+        """Deliver what is published and due, and what follows from it, until nothing is left to do now."""
+        for _ in range(ROUNDS):
+            hosts = [host for name, host in self._hosts.items() if name not in self._transport.down]
+            worked = [await host.work() for host in hosts]
+            if not any(worked) and not any(host.waiting for host in hosts):
+                return
+        raise AssertionError(f"The services are still busy after {ROUNDS} rounds; do they start each other for ever?")
+
+
+@asynccontextmanager
+async def serve(*factories: Callable[[Lanes], Service], clock: Clock | None = None) -> AsyncIterator[World]:
+    """Run services in this process; their databases and everything queued go when the block ends."""
+    clock, spans, transport, broker = clock or Clock(), InMemorySpanExporter(), _LocalTransport(), _MemoryBroker()
+    async with AsyncExitStack() as stack:
+        world = World(_lanes("test", transport, spans, clock), clock, spans, _transport=transport)
+        for factory in factories:
+            host = await _Host.open(factory, transport, broker, spans, clock)
+            stack.push_async_callback(host.close)
+            transport.hosts[host.service.name] = world._hosts[host.service.name] = host
+        for host in world._hosts.values():
+            await host.subscribe(world._hosts)
+        yield world
+
+
+def _lanes(name: str, transport: "_LocalTransport", spans: InMemorySpanExporter, clock: Clock) -> Lanes:
+    tracing = Tracing(name, name, spans)
+    return Lanes(transport, pipelines=Pipelines(clock=clock), tracing=tracing, metrics=Metrics(), monotonic=clock)
+
+
+class _LocalTransport:
+    """Calls the dispatcher of the owner, by way of bytes."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, _Host] = {}
+        self.down: set[str] = set()
+
+    async def unary(
+        self, method: Method, request: Message, headers: Mapping[str, str], timeout: float | None
+    ) -> Answer:
+        host = self._host(method)
+        arrival = Arrival(lane=Lane.GRPC, headers=headers, timeout=timeout, key=headers.get(names.IDEMPOTENCY_KEY))
+        own = host.dispatcher.contract.methods[method.full_name]
+        answer = await host.dispatcher.unary(own, method.input.FromString(request.SerializeToString()), arrival)
+        message = method.output.FromString(answer.message.SerializeToString())
+        return Answer(message=message, replayed=answer.replayed, degraded=answer.degraded)
+
+    async def stream(
+        self,
+        method: Method,
+        requests: Message | AsyncIterable[Message],
+        headers: Mapping[str, str],
+        timeout: float | None,
+    ) -> AsyncIterator[Message]:
+        arrival = Arrival(lane=Lane.GRPC, headers=headers, timeout=timeout)
+        given = requests if isinstance(requests, Message) else aiter(requests)
+        async with aclosing(self._host(method).dispatcher.stream(method, given, arrival)) as replies:
+            async for reply in replies:
+                yield reply
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    def _host(self, method: Method) -> "_Host":
+        host = self.hosts.get(method.owner)
+        if host is None or method.owner in self.down:
+            raise Unavailable(f"{method.owner} cannot be reached.", reason="UNREACHABLE")
+        return host
+
+
+class _MemoryBroker:
+    """A broker that forgets nothing and loses nothing; see `laneway.lanes.queue.broker.Broker`."""
+
+    copy_ttl = COPY_TTL
+
+    def __init__(self) -> None:
+        self.queues: dict[str, deque[Delivery]] = defaultdict(deque)
+        self._copies: set[str] = set()
+        self._started: dict[str, int] = defaultdict(int)
+        self._reports: dict[str, list[Report]] = defaultdict(list)
+
+    async def publish(self, messages: Sequence[OutboxMessage], *, producer: str, now: float) -> list[Published]:
+        return [self._push(message, producer, now) for message in messages]
+
+    def _push(self, message: OutboxMessage, producer: str, now: float) -> Published:
+        if message.id in self._copies:
+            return Published.KNOWN
+        self._copies.add(message.id)
+        self.queues[queue_of(message)].append(
+            Delivery(
+                id=message.id,
+                method=message.method,
+                payload=message.payload,
+                producer=producer,
+                attempt=message.attempts + 1,
+                enqueued_at=now,
+                start_by=message.start_by,
+                headers=message.headers,
+            )
+        )
+        return Published.SENT
+
+    async def started(self, id: str) -> int:
+        self._started[id] += 1
+        return self._started[id]
+
+    async def refresh(self, ids: Sequence[str]) -> None:
+        """Copies in memory do not expire."""
+
+    async def report(self, producer: str, report: Report) -> None:
+        self._copies.discard(report.id)
+        if report.outcome is not Outcome.RETRY:
+            self._started.pop(report.id, None)
+        self._reports[producer].append(report)
+
+    async def forget(self, id: str) -> None:
+        self._copies.discard(id)
+
+    async def wake(self, service: str) -> None:
+        """`settle` looks for itself."""
+
+    async def reports(self, service: str, *, wait: float) -> list[Report]:  # noqa: ARG002 a port's signature
+        return self._reports.pop(service, [])
+
+
+class _Publishing:
+    """Hands committed messages to the broker at the next `settle`."""
+
+    def __init__(self) -> None:
+        self.offered: list[OutboxMessage] = []
+
+    def offer(self, messages: Sequence[OutboxMessage], spans: Sequence[Span]) -> None:
+        self.offered += messages
+        for span in spans:
+            span.end()
+
+    def wake(self) -> None:
+        """`settle` looks for itself."""
+
+
+class _Host:
+    """One service of a world."""
+
+    def __init__(
+        self, service: Service, store: Store, dispatcher: Dispatcher, relay: Relay, deliveries: Deliveries,
+        broker: _MemoryBroker, publishing: _Publishing, clock: Clock,
+    ) -> None:  # fmt: skip
+        self.service = service
+        self.store = store
+        self.dispatcher = dispatcher
+        self._relay = relay
+        self._deliveries = deliveries
+        self._broker = broker
+        self._publishing = publishing
+        self._clock = clock
+
+    @classmethod
+    async def open(
+        cls,
+        factory: Callable[[Lanes], Service],
+        transport: _LocalTransport,
+        broker: _MemoryBroker,
+        spans: InMemorySpanExporter,
+        clock: Clock,
+    ) -> "_Host":
+        service = factory(_lanes("service", transport, spans, clock))
+        store = await Store.open("sqlite://", pool=1)
+        if service.migrations is not None:
+            await store.migrate(service.migrations, service.name)
+        tracing, metrics, publishing = Tracing(service.name, "test", spans), Metrics(), _Publishing()
+        system = SystemHandlers(service.name, service.contract, store, tracing)
+        dispatcher = Dispatcher(
+            Contract({**service.contract.methods, **system.methods}),
+            {**service.handlers, **system.handlers},
+            surroundings=Surroundings(store=store, tracing=tracing, wall_clock=clock, monotonic=clock),
+            metrics=metrics,
+            publishing=publishing,
+        )
+        relay = Relay(store, broker, service=service.name, holder="test", tracing=tracing, metrics=metrics, clock=clock)
+        deliveries = Deliveries(dispatcher, broker, service.contract.methods, metrics=metrics, clock=clock)
+        return cls(service, store, dispatcher, relay, deliveries, broker, publishing, clock)
+
+    async def subscribe(self, hosts: Mapping[str, "_Host"]) -> None:
+        """Register this service's subscriptions with the services that are there."""
+        for method in self.service.contract:
+            subscription, producer = method.policy.subscription, hosts.get(method.event_producer)
+            if subscription is None or producer is None:
+                continue
+            request = system_pb2.RegisterRequest(
+                method=method.full_name,
+                service=self.service.name,
+                queue=subscription.queue,
+                event=method.input.DESCRIPTOR.full_name,
+                from_start=subscription.from_start,
+            )
+            at = REGISTER.at(producer.service.name)
+            await producer.dispatcher.unary(at, request, Arrival(lane=Lane.GRPC))
+
+    async def work(self) -> bool:
+        """One round: relay what was committed, run what was published; whether there was anything."""
+        offered, self._publishing.offered = self._publishing.offered, []
+        soon = [message for message in offered if message.due_at - self._clock() <= PUBLISH_GRACE]
+        await self._broker.publish(soon, producer=self.service.name, now=self._clock())
+        reports = await self._broker.reports(self.service.name, wait=0)
+        await self._relay.settle(reports)
+        published = await self._relay.fan_out()
+        await self._relay.publish_due()
+        ran = False
+        for queue in self.service.queues:
+            while self._broker.queues[queue]:
+                ran = True
+                await self._deliveries.run(self._broker.queues[queue].popleft())
+        return bool(soon or reports or published or ran)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether copies wait for this service's workers."""
+        return any(self._broker.queues[queue] for queue in self.service.queues)
+
+    async def close(self) -> None:
+        await self.dispatcher.close()
+        await self.store.close()

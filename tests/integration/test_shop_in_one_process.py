@@ -1,0 +1,264 @@
+"""The whole shop on `laneway.testing`: real handlers and contracts, no server, no waiting."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from shop.catalog.v1.catalog_laneway import CatalogClient
+from shop.catalog.v1.catalog_pb2 import (
+    CreateProductRequest,
+    DeleteProductRequest,
+    GetProductRequest,
+    ListProductsRequest,
+    Product,
+    UpdateProductRequest,
+)
+from shop.inventory.v1.inventory_laneway import InventoryClient
+from shop.inventory.v1.inventory_pb2 import AdjustStockRequest, CheckStockRequest, Line
+from shop.orders.v1.orders_laneway import OrdersClient
+from shop.orders.v1.orders_pb2 import (
+    CancelOrderRequest,
+    GetOrderHistoryRequest,
+    GetOrderRequest,
+    ListOrdersRequest,
+    Order,
+    PlaceOrderRequest,
+    WantedLine,
+    WatchOrderRequest,
+)
+from shop.payments.v1.payments_laneway import PaymentsClient
+from shop.payments.v1.payments_pb2 import CaptureRequest
+from shop_catalog.service import service as catalog
+from shop_fulfilment.domain import PAYMENT_PATIENCE
+from shop_fulfilment.service import service as fulfilment
+from shop_inventory.service import service as inventory
+from shop_orders.service import service as orders
+from shop_payments.provider import Ledger, provider_app
+from shop_payments.provider_client import Provider
+from shop_payments.service import Payments
+from shop_payments.service import service as payments_service
+
+from laneway.client import Lanes
+from laneway.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from laneway.service import Service
+from laneway.testing import World, serve
+
+State = Order.State
+PLENTY = 1_000_000
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest.fixture
+async def world(ledger: Ledger) -> AsyncIterator[World]:
+    def payments(lanes: Lanes) -> Service:
+        provider = Provider(httpx.ASGITransport(provider_app(ledger)))
+        return Service("payments", Payments(provider), migrations=payments_service(lanes).migrations)
+
+    async with serve(orders, catalog, inventory, payments, fulfilment) as world:
+        yield world
+
+
+def wanted(card: str = "visa", quantity: int = 2, **more: Any) -> PlaceOrderRequest:
+    line = WantedLine(product="products/lamp", quantity=quantity)
+    return PlaceOrderRequest(lines=[line], email="ada@example.org", card_token=card, **more)
+
+
+async def available(world: World, product: str = "products/lamp") -> int:
+    level = await InventoryClient(world.lanes).adjust_stock(AdjustStockRequest(product=product, change=0))
+    return level.available
+
+
+async def test_an_order_walks_to_its_shipment(world: World, ledger: Ledger) -> None:
+    client = OrdersClient(world.lanes)
+    placed = await client.place_order(wanted())
+    assert (placed.state, placed.total_minor) == (State.PLACED, 9800)
+    await world.settle()
+    assert (await client.get_order(GetOrderRequest(name=placed.name))).state == State.SHIPPED
+    [payment] = ledger.authorizations.values()
+    assert (payment["captured"], payment["refunded"]) == (9800, 0)
+    assert await available(world) == PLENTY - 2
+
+
+async def test_the_same_order_twice_is_one_order(world: World, ledger: Ledger) -> None:
+    client = OrdersClient(world.lanes)
+    first, again = [await client.place_order(wanted(request_id="one")) for _ in range(2)]
+    assert first == again
+    await world.settle()
+    assert len(ledger.authorizations) == 1
+    assert len((await client.list_orders(ListOrdersRequest())).orders) == 1
+
+
+async def test_a_declined_card_rejects_the_order_and_puts_the_stock_back(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    placed = await client.place_order(wanted(card="declined"))
+    await world.settle()
+    order = await client.get_order(GetOrderRequest(name=placed.name))
+    assert (order.state, order.reason) == (State.REJECTED, "The card was declined.")
+    assert await available(world) == PLENTY
+
+
+async def test_a_provider_that_is_down_delays_an_order_and_loses_nothing(world: World, ledger: Ledger) -> None:
+    client = OrdersClient(world.lanes)
+    ledger.mode = "down"
+    placed = await client.place_order(wanted())
+    await world.settle()
+    assert (await client.get_order(GetOrderRequest(name=placed.name))).state == State.PLACED
+    ledger.mode = "ok"
+    world.clock.advance(60)
+    await world.settle()
+    assert (await client.get_order(GetOrderRequest(name=placed.name))).state == State.SHIPPED
+
+
+async def test_a_payment_that_never_answers_ends_the_wait_and_a_late_one_is_given_back(
+    world: World, ledger: Ledger
+) -> None:
+    client = OrdersClient(world.lanes)
+    world.stop("payments")
+    placed = await client.place_order(wanted())
+    await world.settle()
+    world.clock.advance(PAYMENT_PATIENCE + 1)
+    await world.settle()
+    assert (await client.get_order(GetOrderRequest(name=placed.name))).state == State.REJECTED
+    assert await available(world) == PLENTY
+    world.resume("payments")
+    world.clock.advance(60)
+    await world.settle()
+    assert all(entry["captured"] == entry["refunded"] for entry in ledger.authorizations.values())
+    assert not any(entry["open"] for entry in ledger.authorizations.values())
+
+
+async def test_without_inventory_an_order_is_accepted_degraded(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    world.stop("inventory")
+    answer = await world.lanes.call(client.place_order.method, wanted())
+    assert answer.degraded == "stock not checked"
+    world.resume("inventory")
+    world.clock.advance(60)
+    await world.settle()
+    name = answer.message.name
+    assert (await client.get_order(GetOrderRequest(name=name))).state == State.SHIPPED
+
+
+async def test_what_is_not_in_stock_is_refused_at_the_door(world: World) -> None:
+    with pytest.raises(FailedPrecondition) as refused:
+        await OrdersClient(world.lanes).place_order(wanted(quantity=PLENTY + 1))
+    assert refused.value.reason == "NOT_AVAILABLE"
+
+
+async def test_a_cancelled_order_is_compensated(world: World, ledger: Ledger) -> None:
+    client = OrdersClient(world.lanes)
+    placed = await client.place_order(wanted())
+    await client.cancel_order(CancelOrderRequest(name=placed.name))
+    await world.settle()
+    assert (await client.get_order(GetOrderRequest(name=placed.name))).state == State.CANCELLED
+    assert await available(world) == PLENTY
+    assert all(entry["captured"] == entry["refunded"] for entry in ledger.authorizations.values())
+
+
+async def test_a_shipped_order_cannot_be_cancelled(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    placed = await client.place_order(wanted())
+    await world.settle()
+    with pytest.raises(FailedPrecondition, match="only a placed order"):
+        await client.cancel_order(CancelOrderRequest(name=placed.name))
+
+
+async def test_the_history_is_the_audit_trail(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    placed = await client.place_order(wanted())
+    await world.settle()
+    history = await client.get_order_history(GetOrderHistoryRequest(name=placed.name))
+    assert [(entry.event, entry.state) for entry in history.entries] == [
+        ("OrderPlaced", State.PLACED),
+        ("OrderClosed", State.SHIPPED),
+    ]
+
+
+async def test_watching_shows_the_order_until_its_end(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    placed = await client.place_order(wanted())
+    states = []
+    async for order in client.watch_order(WatchOrderRequest(name=placed.name)):
+        states.append(order.state)
+        await world.settle()
+    assert states == [State.PLACED, State.SHIPPED]
+
+
+async def test_placing_can_be_started_and_its_operation_waited_for(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    started = await client.place_order.start(wanted(request_id="later"))
+    again = await client.place_order.start(wanted(request_id="later"))
+    assert started.name == again.name
+    await world.settle()
+    order = await started.result(timeout=5)
+    await world.settle()
+    assert (await client.get_order(GetOrderRequest(name=order.name))).state == State.SHIPPED
+
+
+async def test_a_started_call_that_is_refused_ends_its_operation_with_the_reason(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    started = await client.place_order.start(wanted(quantity=PLENTY + 1))
+    await world.settle()
+    with pytest.raises(FailedPrecondition) as refused:
+        await started.result(timeout=5)
+    assert refused.value.reason == "NOT_AVAILABLE"
+
+
+async def test_warehouses_sync_over_one_stream(world: World) -> None:
+    async def changes() -> AsyncIterator[AdjustStockRequest]:
+        for change in (5, -3):
+            yield AdjustStockRequest(product="products/lamp", change=change)
+
+    levels = [level.available async for level in InventoryClient(world.lanes).sync_stock(changes())]
+    assert levels == [PLENTY + 5, PLENTY + 2]
+
+
+async def test_checking_stock_names_what_is_missing(world: World) -> None:
+    lines = [Line(product="products/lamp", quantity=1), Line(product="products/yacht", quantity=1)]
+    answer = await InventoryClient(world.lanes).check_stock(CheckStockRequest(lines=lines))
+    assert (answer.available, list(answer.missing)) == (False, ["products/yacht"])
+
+
+async def test_the_catalog_keeps_two_editors_apart(world: World) -> None:
+    client = CatalogClient(world.lanes)
+    lamp = await client.get_product(GetProductRequest(name="products/lamp"))
+    cheaper = Product(name=lamp.name, price_minor=1, etag=lamp.etag)
+    updated = await client.update_product(UpdateProductRequest(product=cheaper))
+    assert (updated.price_minor, updated.title) == (1, lamp.title)
+    with pytest.raises(Aborted) as stale:
+        await client.update_product(UpdateProductRequest(product=cheaper))
+    assert stale.value.reason == "ETAG_MISMATCH"
+
+
+async def test_the_catalog_lists_in_pages_and_forgets_what_is_deleted(world: World) -> None:
+    client = CatalogClient(world.lanes)
+    desk = Product(title="A desk", price_minor=20000, currency="EUR")
+    await client.create_product(CreateProductRequest(product_id="desk", product=desk))
+    with pytest.raises(AlreadyExists):
+        await client.create_product(CreateProductRequest(product_id="desk", product=desk))
+    found, token = [], ""
+    while True:
+        page = await client.list_products(ListProductsRequest(page_size=3, page_token=token))
+        found += [product.name for product in page.products]
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == ["products/book", "products/chair", "products/desk", "products/lamp"]
+    await client.delete_product(DeleteProductRequest(name="products/desk"))
+    with pytest.raises(NotFound):
+        await client.get_product(GetProductRequest(name="products/desk"))
+
+
+async def test_capturing_nothing_is_not_found(world: World) -> None:
+    with pytest.raises(NotFound):
+        await PaymentsClient(world.lanes).capture(CaptureRequest(order="orders/none"))
+
+
+async def test_an_order_without_lines_is_refused_with_a_sentence(world: World) -> None:
+    with pytest.raises(InvalidArgument, match="at least one line"):
+        await OrdersClient(world.lanes).place_order(PlaceOrderRequest(email="a@b.c"))
