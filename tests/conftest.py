@@ -1,3 +1,3 @@
 """Fixtures that every suite may use, one module for each server."""
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.shelf", "tests.fixtures.valkey"]
+pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.shelf", "tests.fixtures.shop", "tests.fixtures.valkey"]
