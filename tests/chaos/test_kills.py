@@ -46,24 +46,27 @@ async def test_killing_each_process_and_flushing_the_broker_loses_no_order(shop:
     victims = [
         name for name, process in shop.state["processes"].items() if process["role"] in ("grpc", "worker", "rest")
     ]
-    random.Random(7).shuffle(victims)  # noqa: S311 a fixed order of kills
+    random.Random(7).shuffle(victims)
     broker = redis.asyncio.Redis.from_url(f"redis://127.0.0.1:{shop.state['processes']['valkey']['port']}")
     queue: asyncio.Queue[int] = asyncio.Queue()
     for number in range(ORDERS):
         queue.put_nowait(number)
     acknowledged: list[str] = []
+    progress = asyncio.Condition()
 
     async with httpx.AsyncClient(base_url=shop.url, timeout=15) as client:
 
         async def customer() -> None:
             while not queue.empty():
                 acknowledged.append(await place(client, queue.get_nowait()))
+                async with progress:
+                    progress.notify_all()
 
         async def mischief() -> None:
             step = ORDERS // (len(victims) + 1)
             for count, name in enumerate(victims, 1):
-                while len(acknowledged) < count * step:
-                    await asyncio.sleep(0.02)
+                async with progress:
+                    await progress.wait_for(lambda goal=count * step: len(acknowledged) >= goal)
                 shop.kill(name)
                 if count == len(victims) // 2:
                     await broker.flushall()

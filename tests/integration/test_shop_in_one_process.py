@@ -5,6 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
+
+from laneway.client import Lanes
+from laneway.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from laneway.service import Service
+from laneway.testing import World, serve
 from shop.catalog.v1.catalog_laneway import CatalogClient
 from shop.catalog.v1.catalog_pb2 import (
     CreateProductRequest,
@@ -38,11 +43,6 @@ from shop_payments.provider import Ledger, provider_app
 from shop_payments.provider_client import Provider
 from shop_payments.service import Payments
 from shop_payments.service import service as payments_service
-
-from laneway.client import Lanes
-from laneway.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from laneway.service import Service
-from laneway.testing import World, serve
 
 State = Order.State
 PLENTY = 1_000_000

@@ -45,8 +45,8 @@ Factory = Callable[[Lanes], Service]
 SERVICES = "laneway.services"
 """The entry-point group in which distributions name their services' factories."""
 
-REGISTER_AGAIN = 2.0
-"""Seconds between attempts to register a subscription with a producer that does not answer."""
+REGISTER_AGAIN = (0.2, 5.0)
+"""Seconds between attempts to register with a producer that does not answer: the first pause, doubled up to the last."""
 
 
 def factory_of(name: str) -> Factory:
@@ -311,10 +311,10 @@ async def open_store(service: Service, settings: Settings) -> Store:
 async def register_all(service: Service, lanes: Lanes) -> None:
     """Register the service's subscriptions with the producers, until each has answered."""
     waiting = [method for method in service.contract if method.policy.subscription is not None]
-    while waiting:
-        waiting = [method for method in waiting if not await _registered(method, service, lanes)]
-        if waiting:
-            await asyncio.sleep(REGISTER_AGAIN)
+    pause, longest = REGISTER_AGAIN
+    while waiting := [method for method in waiting if not await _registered(method, service, lanes)]:
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, longest)
 
 
 async def _registered(method: Method, service: Service, lanes: Lanes) -> bool:

@@ -83,9 +83,8 @@ def trace(
 ) -> None:
     """Print a trace of a running `laneway up` as a tree."""
     import httpx
-    from rich.console import Console
 
-    from laneway.cli.trace_tree import tree
+    from laneway.cli.trace_tree import show
     from laneway.errors import NotFound, Unavailable
 
     try:
@@ -94,7 +93,7 @@ def trace(
         raise Unavailable(f"No collector answers at {url} ({type(error).__name__}); name it with --url.") from None
     if not spans:
         raise NotFound(f"The collector has no trace {id}.")
-    Console(soft_wrap=True).print(tree(spans))
+    show(spans)
 
 
 def main() -> None:

@@ -4,12 +4,22 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
 SpanJson = dict[str, Any]
 
 NOT_SEEN = "(parent not seen)"
+
+
+WIDTH = 200
+"""Columns at least: a row that is cut tells less than one that the terminal wraps."""
+
+
+def show(spans: Sequence[SpanJson]) -> None:
+    """Print the tree; plain text when piped."""
+    Console(width=max(WIDTH, Console().width)).print(tree(spans), crop=False)
 
 
 def tree(spans: Sequence[SpanJson]) -> Tree:

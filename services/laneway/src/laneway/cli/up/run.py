@@ -19,7 +19,7 @@ from rich.table import Table
 from laneway.cli.embedded import valkey
 from laneway.cli.embedded.collector import Collector, collector_app
 from laneway.cli.embedded.smtp import MailSink
-from laneway.cli.trace_tree import tree
+from laneway.cli.trace_tree import show as show_trace
 from laneway.cli.up.plan import Ports, ProcessSpec, allot, plan
 from laneway.cli.up.supervisor import Print, Supervisor, require_free
 from laneway.errors import ConfigurationError, DeadlineExceeded, LanewayError
@@ -124,7 +124,7 @@ async def demo(run: Run, show: Print, console: Console) -> None:
                 begin = time.monotonic()
                 trace_id = await entry.load()(run.urls["gateway"], run.urls["mail"])
                 console.print(f"walked   in {time.monotonic() - begin:.2f} s\n")
-                console.print(tree(await _complete(run.collector, trace_id)))
+                show_trace(await _complete(run.collector, trace_id))
         finally:
             stopped.set()
 

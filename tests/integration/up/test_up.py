@@ -1,0 +1,218 @@
+"""What a person does while `make up` runs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from tests.fixtures.shop import RunningShop
+from tests.fixtures.valkey import free_port
+
+ORDER = {
+    "lines": [{"product": "products/lamp", "quantity": 1}],
+    "email": "ada@example.org",
+    "cardToken": "visa",
+}
+
+
+@pytest.fixture
+def http(shop: RunningShop) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=shop.url, timeout=15) as client:
+        yield client
+
+
+def shipped(http: httpx.Client, name: str) -> dict[str, Any]:
+    """The order, when it has shipped."""
+    deadline = time.monotonic() + 60
+    while (order := http.get(f"/v1/{name}").json())["state"] != "SHIPPED":
+        assert time.monotonic() < deadline, order
+        time.sleep(0.05)
+    return dict(order)
+
+
+def test_an_order_over_http_ships_and_is_mailed(shop: RunningShop, http: httpx.Client) -> None:
+    placed = http.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())})
+    assert placed.status_code == 200
+    name = placed.json()["name"]
+    shipped(http, name)
+    history = http.get(f"/v1/{name}/history").json()["entries"]
+    assert [entry["event"] for entry in history] == ["OrderPlaced", "OrderClosed"]
+    deadline = time.monotonic() + 30
+    while not any(name in mail["subject"] for mail in httpx.get(shop.state["urls"]["mail"]).json()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_respond_async_gives_an_operation_that_ends_with_the_order(http: httpx.Client) -> None:
+    headers = {"Idempotency-Key": str(uuid.uuid4()), "Prefer": "respond-async"}
+    accepted = http.post("/v1/orders", json=ORDER, headers=headers)
+    assert accepted.status_code == 202
+    deadline = time.monotonic() + 30
+    while not (operation := http.get(accepted.headers["Location"]).json()).get("done"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert operation["response"]["@type"] == "type.googleapis.com/shop.orders.v1.Order"
+    shipped(http, operation["response"]["name"])
+
+
+def test_a_repeated_key_is_one_order_and_another_payload_is_refused(http: httpx.Client) -> None:
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    first, again = [http.post("/v1/orders", json=ORDER, headers=key) for _ in range(2)]
+    assert first.json() == again.json()
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    other = http.post("/v1/orders", json={**ORDER, "email": "eve@example.org"}, headers=key)
+    assert (other.status_code, other.json()["error"]["status"]) == (422, "INVALID_ARGUMENT")
+
+
+def test_watching_an_order_is_a_stream_of_events(http: httpx.Client) -> None:
+    placed = http.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())}).json()
+    states = []
+    with http.stream("GET", f"/v1/{placed['name']}:watch", headers={"Accept": "text/event-stream"}) as events:
+        assert events.headers["content-type"].startswith("text/event-stream")
+        states = [
+            json.loads(line.removeprefix("data:"))["state"] for line in events.iter_lines() if line.startswith("data:")
+        ]
+    assert states == ["PLACED", "SHIPPED"]
+
+
+def test_mistakes_are_answered_with_the_field_at_fault(http: httpx.Client) -> None:
+    assert http.get("/v1/orders?page_sise=1").json()["error"]["message"] == "There is no parameter `page_sise`."
+    assert http.get("/v1/orders/none").status_code == 404
+    missing = http.post("/v1/orders", json=ORDER, headers={})
+    assert missing.status_code == 200, "the client library fills in a key where the caller gave none"
+    wrong = http.delete("/v1/orders")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, POST")
+    assert http.get("/nowhere").json()["error"]["status"] == "NOT_FOUND"
+
+
+def test_a_grpc_call_through_reflection(shop: RunningShop, http: httpx.Client) -> None:
+    http.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())}).raise_for_status()
+    port = shop.state["processes"]["orders"]["port"]
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
+        [answer] = reflection.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        services = {service.name for service in answer.list_services_response.service}
+        assert {"shop.orders.v1.Orders", "laneway.v1.Acceptor", "google.longrunning.Operations"} <= services
+        wanted = reflection_pb2.ServerReflectionRequest(file_containing_symbol="shop.orders.v1.Orders")
+        [answer] = reflection.ServerReflectionInfo(iter([wanted]))
+        assert _list_orders(channel, answer.file_descriptor_response.file_descriptor_proto, http)
+        health = health_pb2_grpc.HealthStub(channel)
+        status = health.Check(health_pb2.HealthCheckRequest(service="shop.orders.v1.Orders")).status
+        assert status == health_pb2.HealthCheckResponse.SERVING
+
+
+def _list_orders(channel: grpc.Channel, files: Any, http: httpx.Client) -> bool:
+    """Call a method with nothing but what reflection told."""
+    from google.protobuf import descriptor_pb2
+    from google.protobuf.message_factory import GetMessages
+
+    protos = [descriptor_pb2.FileDescriptorProto.FromString(file) for file in files]
+    [orders] = [proto for proto in protos if proto.name == "shop/orders/v1/orders.proto"]
+    method = next(m for m in orders.service[0].method if m.name == "ListOrders")
+    reply = GetMessages(protos)[method.output_type.removeprefix(".")]
+    call = channel.unary_unary("/shop.orders.v1.Orders/ListOrders", response_deserializer=reply.FromString)
+    return len(call(b"", timeout=10).orders) == len(http.get("/v1/orders").json()["orders"])
+
+
+def test_a_taken_port_is_one_sentence_and_leaves_nothing_running(tmp_path: Any) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = laneway("up", "--port", str(port), "--base-port", "0", "--data", str(tmp_path))
+    assert done.returncode == 2
+    assert f"Port {port}, wanted by gateway-rest, is taken" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("LANEWAY_GRPC_PORT", "many", "LANEWAY_GRPC_PORT cannot be used"),
+        ("LANEWAY_BROKER_URL", "amqp://x", "LANEWAY_BROKER_URL cannot be used"),
+        ("LANEWAY_BROKKER_URL", "redis://x", "LANEWAY_BROKKER_URL is not a setting"),
+        ("LANEWAY_TARGETS", "{", "LANEWAY_"),
+    ],
+)
+def test_a_bad_setting_is_one_sentence(variable: str, value: str, sentence: str) -> None:
+    done = laneway("run", "orders", "--role", "grpc", env={variable: value})
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_broker_that_is_not_there_is_one_sentence(tmp_path: Any) -> None:
+    url = f"redis://127.0.0.1:{free_port()}"
+    done = laneway("up", "--port", "0", "--base-port", "0", "--data", str(tmp_path), env={"LANEWAY_BROKER_URL": url})
+    assert done.returncode == 2
+    assert "does not answer" in done.stderr
+
+
+def test_an_unknown_service_names_those_there_are() -> None:
+    done = laneway("run", "oders", "--role", "grpc")
+    assert done.returncode == 2
+    assert "There is no service `oders`; installed are: catalog, fulfilment, gateway" in done.stderr
+
+
+def test_a_database_that_was_not_migrated_says_what_to_run(tmp_path: Any) -> None:
+    done = laneway("run", "orders", "--role", "grpc", env={"LANEWAY_DATABASE_URL": f"sqlite:///{tmp_path}/x.db"})
+    assert done.returncode == 2
+    assert "laneway migrate" in done.stderr
+
+
+def test_ctrl_c_stops_everything(tmp_path: Any) -> None:
+    running = RunningShop(tmp_path)
+    pids = running.pids()
+    assert running.stop() == 0
+    assert not [pid for pid in pids if _alive(pid)]
+    assert not (tmp_path / "up.json").exists()
+
+
+def test_the_demo_prints_the_trace_of_a_shipped_order() -> None:
+    done = laneway("demo")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "SHIPPED" in done.stdout
+    for service in ("gateway", "orders", "inventory", "fulfilment", "payments", "notifications"):
+        assert f"── {service} " in done.stdout
+    for span in (
+        "POST /v1/orders",
+        "Orders/PlaceOrder",
+        "publish fulfilment.saga",
+        "process payments.provider",
+        "SMTP send",
+    ):
+        assert span in done.stdout
+    assert "parent not seen" not in done.stdout
+
+
+def laneway(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANEWAY_")}
+    return subprocess.run(
+        [sys.executable, "-m", "laneway.cli", *arguments],
+        env={**clean, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
