@@ -15,10 +15,12 @@ def test_mypy_says_of_an_authors_code_what_its_comments_say(sample: Path) -> Non
     lines = sample.read_text().splitlines()
     expected = {(number, line.split("# error: ")[1]) for number, line in enumerate(lines, 1) if "# error: " in line}
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file", str(ROOT / "pyproject.toml"), "--no-pretty",
-         "--show-error-codes", "--cache-dir", str(ROOT / ".mypy_cache"), str(sample)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--no-pretty", str(sample)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     found = {
         (int(line.split(":")[1]), line.rsplit("[", 1)[1].rstrip("]"))
         for line in done.stdout.splitlines()

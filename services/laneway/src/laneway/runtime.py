@@ -46,7 +46,7 @@ SERVICES = "laneway.services"
 """The entry-point group in which distributions name their services' factories."""
 
 REGISTER_AGAIN = (0.2, 5.0)
-"""Seconds between attempts to register with a producer that does not answer: the first pause, doubled up to the last."""
+"""Seconds between attempts to register with a producer that is away: the first pause, doubled up to the last."""
 
 
 def factory_of(name: str) -> Factory:
