@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 
 from google.protobuf.empty_pb2 import Empty
+
+from laneway.call import Call
 from shop.inventory.v1.inventory_laneway import InventoryClient, InventoryService
 from shop.inventory.v1.inventory_pb2 import (
     AdjustStockRequest,
@@ -13,8 +15,6 @@ from shop.inventory.v1.inventory_pb2 import (
     ReserveRequest,
     StockLevel,
 )
-
-from laneway.call import Call
 
 
 class Good(InventoryService):

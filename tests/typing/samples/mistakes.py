@@ -1,11 +1,10 @@
 """What mypy must not accept."""
 
+from laneway.call import Call
 from shop.fulfilment.v1.fulfilment_laneway import FulfilmentClient
 from shop.fulfilment.v1.fulfilment_pb2 import ShipOrderRequest
 from shop.inventory.v1.inventory_laneway import InventoryClient, InventoryService
 from shop.inventory.v1.inventory_pb2 import CheckStockRequest, Reservation, ReserveRequest
-
-from laneway.call import Call
 
 
 class Wrong(InventoryService):
