@@ -26,6 +26,8 @@ def request_message(match: Match, query: str, body: bytes, codec: Codec) -> Mess
     message = method.input()
     given = _body(rule.body, body)
     if rule.body == "*":
+        if not isinstance(given, dict | None):
+            raise InvalidArgument("The body does not fit: a JSON object is expected.", reason="MALFORMED_REQUEST")
         codec.merge(given if given is not None else {}, message)
     elif rule.body and given is not None:
         codec.merge({rule.body: given}, message)

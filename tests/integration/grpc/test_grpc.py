@@ -1,0 +1,245 @@
+"""grpc.aio over real sockets: our client, our server."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from laneway.call import Call, Surroundings
+from laneway.contract.model import Contract, Method
+from laneway.errors import (
+    ConfigurationError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    Unavailable,
+    Unimplemented,
+)
+from laneway.lanes.dispatch import Dispatcher
+from laneway.lanes.grpc.channel import GrpcTransport
+from laneway.lanes.grpc.server import GrpcServer
+from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.tracing import Tracing
+from tests.fixtures.protos import service_of
+
+BODY = """
+service Shelf {
+  rpc Put(Request) returns (Reply);
+  rpc Watch(Request) returns (stream Reply);
+  rpc Sum(stream Request) returns (Reply);
+  rpc Echo(stream Request) returns (stream Reply);
+  rpc Tidy(Request) returns (Reply) { option (laneway.v1.call) = {idempotency {} queue {use: ONLY}}; }
+}
+"""
+
+
+@dataclass
+class Wire:
+    server: GrpcServer
+    transport: GrpcTransport
+    methods: dict[str, Method]
+    calls: list[Call] = field(default_factory=list)
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def request(self, **fields: Any) -> Any:
+        return self.methods["Put"].input(**fields)
+
+    async def call(self, name: str, *, timeout: float | None = 5, headers: Any = (), **fields: Any) -> Any:
+        return await self.transport.unary(
+            self.methods["Put"], self.request(name=name, **fields), dict(headers), timeout
+        )
+
+
+@pytest.fixture
+async def wire(tmp_path: Path) -> AsyncIterator[Wire]:
+    contract = Contract.of([service_of(tmp_path, BODY)])
+    methods = {method.name: method for method in contract}
+    reply = methods["Put"].output
+
+    async def put(request: Any, call: Call) -> Any:
+        wire.calls.append(call)
+        wire.entered.set()
+        if request.name == "missing":
+            raise NotFound("not there", reason="NO_BOOK", metadata={"book": "x"}, retry_after=1.5)
+        if request.name == "crash":
+            raise ValueError("secret")
+        if request.name == "wait":
+            try:
+                await wire.go_on.wait()
+            except asyncio.CancelledError:
+                wire.cancelled.set()
+                raise
+        if request.name == "half":
+            call.degrade("half")
+        return reply(text=request.name)
+
+    async def watch(request: Any, call: Call) -> AsyncIterator[Any]:
+        for number in range(3):
+            yield reply(text=str(number))
+        if request.name == "fails":
+            raise NotFound("gone", reason="GONE")
+        if request.name == "wait":
+            try:
+                await wire.go_on.wait()
+            finally:
+                wire.cancelled.set()
+
+    async def total(requests: AsyncIterator[Any], call: Call) -> Any:
+        return reply(text=str(sum([1 async for _ in requests])))
+
+    async def echo(requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield reply(text=request.name)
+
+    handlers = {"Put": put, "Watch": watch, "Sum": total, "Echo": echo, "Tidy": put}
+    surroundings = Surroundings(
+        store=None, tracing=Tracing("s", "s", None), wall_clock=time.time, monotonic=time.monotonic
+    )
+    by_name = {methods[name].full_name: handler for name, handler in handlers.items()}
+    dispatcher = Dispatcher(contract, by_name, surroundings=surroundings, metrics=Metrics())
+    server = GrpcServer(dispatcher, host="127.0.0.1", port=0)
+    await server.start()
+    wire = Wire(server, GrpcTransport(lambda _: f"127.0.0.1:{server.port}"), methods)
+    yield wire
+    await wire.transport.close()
+    await server.stop(0.1)
+
+
+async def test_a_call_carries_its_key_and_headers(wire: Wire) -> None:
+    answer = await wire.call("book", headers={"idempotency-key": "k", "traceparent": "t"})
+    assert answer.message.text == "book"
+    [call] = wire.calls
+    assert (call.facts.key, call.facts.headers["traceparent"]) == ("k", "t")
+
+
+async def test_an_error_crosses_whole(wire: Wire) -> None:
+    with pytest.raises(NotFound, match="not there") as raised:
+        await wire.call("missing")
+    error = raised.value
+    assert (error.reason, error.metadata, error.retry_after) == ("NO_BOOK", {"book": "x"}, 1.5)
+
+
+async def test_a_crash_says_nothing_of_its_insides(wire: Wire) -> None:
+    with pytest.raises(Internal) as raised:
+        await wire.call("crash")
+    assert "secret" not in raised.value.message
+
+
+async def test_a_degraded_answer_says_why(wire: Wire) -> None:
+    assert (await wire.call("half")).degraded == "half"
+
+
+async def test_the_deadline_travels_and_ends_the_handler(wire: Wire) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await wire.call("wait", timeout=0.1)
+    remaining = wire.calls[0].facts.deadline
+    assert remaining is not None
+    async with asyncio.timeout(5):
+        await wire.cancelled.wait()
+
+
+async def test_a_callers_cancellation_reaches_the_handler(wire: Wire) -> None:
+    call = asyncio.create_task(wire.call("wait"))
+    await wire.entered.wait()
+    call.cancel()
+    async with asyncio.timeout(5):
+        await wire.cancelled.wait()
+
+
+async def test_streams_in_all_directions(wire: Wire) -> None:
+    async def three() -> AsyncIterator[Any]:
+        for number in range(3):
+            yield wire.request(name=str(number))
+
+    def stream(name: str, given: Any) -> Any:
+        return wire.transport.stream(wire.methods[name], given, {}, 5)
+
+    assert [reply.text async for reply in stream("Watch", wire.request())] == ["0", "1", "2"]
+    assert [reply.text async for reply in stream("Sum", three())] == ["3"]
+    assert [reply.text async for reply in stream("Echo", three())] == ["0", "1", "2"]
+
+
+async def test_an_error_ends_a_stream_after_what_was_sent(wire: Wire) -> None:
+    seen = []
+    with pytest.raises(NotFound) as raised:  # noqa: PERF401 what was seen before the error
+        async for reply in wire.transport.stream(wire.methods["Watch"], wire.request(name="fails"), {}, 5):
+            seen.append(reply.text)  # noqa: PERF401
+    assert (seen, raised.value.reason) == (["0", "1", "2"], "GONE")
+
+
+async def test_leaving_a_stream_early_cancels_it(wire: Wire) -> None:
+    replies = wire.transport.stream(wire.methods["Watch"], wire.request(name="wait"), {}, None)
+    async with aclosing(replies):  # type: ignore[type-var]
+        assert (await anext(replies)).text == "0"
+    async with asyncio.timeout(5):
+        await wire.cancelled.wait()
+
+
+async def test_a_queue_only_method_is_refused_with_a_sentence(wire: Wire) -> None:
+    with pytest.raises(Unimplemented, match="can only be started"):
+        await wire.transport.unary(wire.methods["Tidy"], wire.request(), {}, 5)
+
+
+async def test_bytes_that_are_no_request_are_the_callers_mistake(wire: Wire) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{wire.server.port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await channel.unary_unary("/test.shelf.v1.Shelf/Put")(b"\xff\xff\xff", timeout=5)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_service_that_is_not_there_is_unavailable(wire: Wire) -> None:
+    nowhere = GrpcTransport(lambda _: "127.0.0.1:1")
+    with pytest.raises(Unavailable) as raised:
+        await nowhere.unary(wire.methods["Put"], wire.request(), {}, 5)
+    assert raised.value.reason == "UNREACHABLE"
+    await nowhere.close()
+
+
+async def test_health_follows_the_server(wire: Wire) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{wire.server.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        request = health_pb2.HealthCheckRequest(service="test.shelf.v1.Shelf")
+        assert (await health.Check(request, timeout=5)).status == health_pb2.HealthCheckResponse.SERVING
+        statuses = health.Watch(request)
+        assert (await statuses.read()).status == health_pb2.HealthCheckResponse.SERVING
+        stopping = asyncio.create_task(wire.server.stop(5))
+        assert (await statuses.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        statuses.cancel()
+        await stopping
+
+
+async def test_a_stop_finishes_what_runs(wire: Wire) -> None:
+    call = asyncio.create_task(wire.call("wait"))
+    await wire.entered.wait()
+    stopping = asyncio.create_task(wire.server.stop(5))
+    await asyncio.sleep(0)
+    wire.go_on.set()
+    assert (await call).message.text == "wait"
+    await stopping
+
+
+async def test_a_taken_port_is_one_sentence(wire: Wire) -> None:
+    second = GrpcServer(wire.server._dispatcher, host="127.0.0.1", port=wire.server.port)
+    with pytest.raises(ConfigurationError, match=f"Port {wire.server.port} is taken .* LANEWAY_GRPC_PORT"):
+        await second.start()
+
+
+async def test_a_client_of_another_loop_is_refused_with_what_to_do(wire: Wire) -> None:
+    await wire.call("book")
+
+    def elsewhere() -> None:
+        asyncio.run(wire.call("book"))
+
+    with pytest.raises(FailedPrecondition, match="another event loop"):
+        await asyncio.to_thread(elsewhere)

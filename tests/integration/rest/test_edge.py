@@ -1,0 +1,290 @@
+"""The edge over ASGI and over a real socket, in front of a real gRPC server."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import APIRouter
+
+from laneway.call import Call, Surroundings
+from laneway.contract.model import Contract
+from laneway.errors import ConfigurationError, NotFound, Unavailable
+from laneway.lanes.dispatch import Dispatcher
+from laneway.lanes.grpc.channel import GrpcTransport
+from laneway.lanes.grpc.server import GrpcServer
+from laneway.lanes.outgoing import Lanes
+from laneway.lanes.rest.app import MAX_BODY_BYTES, rest_app
+from laneway.lanes.rest.server import serve
+from laneway.resilience.pipeline import Pipelines
+from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.tracing import Tracing
+from tests.fixtures.protos import service_of
+from tests.fixtures.valkey import free_port
+
+BODY = """
+service Shelf {
+  rpc Put(Request) returns (Reply) { option (google.api.http) = {post: "/v1/shelves/{name}" body: "*"}; }
+  rpc Watch(Request) returns (stream Reply) { option (google.api.http) = {get: "/v1/{name=shelves/*}:watch"}; }
+}
+"""
+
+
+@dataclass
+class Behind:
+    """What the service behind the edge does, and what it saw."""
+
+    fail: Exception | None = None
+    hold: asyncio.Event | None = None
+    seen: list[Any] = field(default_factory=list)
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
+class Edge:
+    app: Any
+    behind: Behind
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://edge")
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+    contract = Contract.of([service_of(tmp_path, BODY)])
+    methods = {method.name: method for method in contract}
+    reply, behind = methods["Put"].output, Behind()
+
+    async def put(request: Any, call: Call) -> Any:
+        behind.seen.append((request, call.remaining(), call.facts.headers))
+        behind.entered.set()
+        if behind.fail is not None:
+            raise behind.fail
+        if behind.hold is not None:
+            try:
+                await behind.hold.wait()
+            except asyncio.CancelledError:
+                behind.cancelled.set()
+                raise
+        if request.name == "half":
+            call.degrade("only half")
+        return reply(text=request.name)
+
+    async def watch(request: Any, call: Call) -> AsyncIterator[Any]:
+        for number in range(3):
+            yield reply(text=str(number))
+        if behind.fail is not None:
+            raise behind.fail
+        if behind.hold is not None:
+            try:
+                await behind.hold.wait()
+            finally:
+                behind.cancelled.set()
+
+    handlers = {methods["Put"].full_name: put, methods["Watch"].full_name: watch}
+    tracing, metrics = Tracing("edge", "edge-1", None), Metrics()
+    surroundings = Surroundings(store=None, tracing=tracing, wall_clock=time.time, monotonic=time.monotonic)
+    server = GrpcServer(
+        Dispatcher(contract, handlers, surroundings=surroundings, metrics=metrics), host="127.0.0.1", port=0
+    )
+    await server.start()
+    transport = GrpcTransport(lambda _: f"127.0.0.1:{server.port}")
+    lanes = Lanes(transport, pipelines=Pipelines(), tracing=tracing, metrics=metrics)
+    router = APIRouter()
+
+    @router.get("/hello")
+    async def hello() -> dict[str, str]:
+        return {"hello": "world"}
+
+    yield Edge(rest_app(lanes, contract, [router], tracing=tracing, metrics=metrics), behind)
+    await transport.close()
+    await server.stop(1)
+
+
+async def test_a_call_reaches_the_service_and_its_answer_comes_back(edge: Edge) -> None:
+    async with edge.client() as client:
+        answer = await client.post("/v1/shelves/top", json={"tags": ["a"]})
+    assert (answer.status_code, answer.json()) == (200, {"text": "top"})
+    assert list(edge.behind.seen[0][0].tags) == ["a"]
+    assert answer.headers["traceparent"].startswith("00-")
+
+
+async def test_an_encoded_slash_stays_in_its_segment(edge: Edge) -> None:
+    async with edge.client() as client:
+        assert (await client.post("/v1/shelves/a%2Fb")).json() == {"text": "a/b"}
+
+
+async def test_ordinary_routers_stand_beside_the_contract(edge: Edge) -> None:
+    async with edge.client() as client:
+        assert (await client.get("/hello")).json() == {"hello": "world"}
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_degraded_answer_says_why(edge: Edge) -> None:
+    async with edge.client() as client:
+        assert (await client.post("/v1/shelves/half")).headers["laneway-degraded"] == "only half"
+
+
+async def test_the_callers_timeout_is_the_calls_deadline(edge: Edge) -> None:
+    async with edge.client() as client:
+        await client.post("/v1/shelves/top", headers={"X-Request-Timeout": "1.5"})
+    assert 0 < edge.behind.seen[0][1] <= 1.5
+
+
+async def test_a_deadline_that_passes_is_504_and_cancels_the_handler(edge: Edge) -> None:
+    edge.behind.hold = asyncio.Event()
+    async with edge.client() as client:
+        answer = await client.post("/v1/shelves/top", headers={"X-Request-Timeout": "0.05"})
+    assert answer.status_code == 504
+    async with asyncio.timeout(5):
+        await edge.behind.cancelled.wait()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "inf"])
+async def test_a_timeout_that_is_none_is_400(edge: Edge, value: str) -> None:
+    async with edge.client() as client:
+        assert (await client.post("/v1/shelves/top", headers={"X-Request-Timeout": value})).status_code == 400
+
+
+@pytest.mark.parametrize(("value", "status"), [("k", 200), ('"k"', 200), ("", 400), ("k" * 256, 400), ("a b", 400)])
+async def test_an_idempotency_key_is_quoted_or_bare_and_bounded(edge: Edge, value: str, status: int) -> None:
+    async with edge.client() as client:
+        assert (await client.post("/v1/shelves/top", headers={"Idempotency-Key": value})).status_code == status
+    if status == 200:
+        assert edge.behind.seen[0][2]["idempotency-key"] == "k"
+
+
+async def test_an_error_is_aip_193_with_its_details(edge: Edge) -> None:
+    edge.behind.fail = NotFound("no such shelf", reason="NO_SHELF", metadata={"shelf": "top"})
+    async with edge.client() as client:
+        answer = await client.post("/v1/shelves/top")
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert (error["code"], error["status"], error["message"]) == (404, "NOT_FOUND", "no such shelf")
+    assert error["details"][0]["reason"] == "NO_SHELF"
+
+
+async def test_an_unavailable_service_is_503_with_retry_after(edge: Edge) -> None:
+    edge.behind.fail = Unavailable("full", retry_after=2.5)
+    async with edge.client() as client:
+        answer = await client.post("/v1/shelves/top")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
+
+
+async def test_a_handlers_crash_tells_the_public_nothing(edge: Edge) -> None:
+    edge.behind.fail = ValueError("password=secret")
+    async with edge.client() as client:
+        answer = await client.post("/v1/shelves/top")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+
+
+async def test_the_public_cannot_set_the_trace(edge: Edge) -> None:
+    theirs = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    async with edge.client() as client:
+        answer = await client.post("/v1/shelves/top", headers={"traceparent": theirs})
+    assert "a" * 32 not in answer.headers["traceparent"]
+
+
+async def test_a_body_that_is_too_large_is_413(edge: Edge) -> None:
+    async with edge.client() as client:
+        answer = await client.post("/v1/shelves/top", content=b"x" * (MAX_BODY_BYTES + 1))
+    assert answer.status_code == 413
+
+
+async def test_wrong_methods_and_paths(edge: Edge) -> None:
+    async with edge.client() as client:
+        wrong = await client.put("/v1/shelves/top")
+        assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+        assert (await client.get("/v1/nothing")).json()["error"]["status"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("accept", "media", "text"),
+    [
+        ("text/event-stream", "text/event-stream", 'id: 1\ndata: {"text":"0"}\n\n'),
+        ("*/*", "application/x-ndjson", '{"text":"0"}\n{"text":"1"}\n'),
+    ],
+)
+async def test_a_stream_is_sse_or_ndjson(edge: Edge, accept: str, media: str, text: str) -> None:
+    async with edge.client() as client:
+        answer = await client.get("/v1/shelves/top:watch", headers={"Accept": accept})
+    assert answer.headers["content-type"].startswith(media)
+    assert answer.text.startswith(text)
+
+
+async def test_an_error_in_mid_stream_is_framed(edge: Edge) -> None:
+    edge.behind.fail = NotFound("the shelf is gone")
+    async with edge.client() as client:
+        answer = await client.get("/v1/shelves/top:watch", headers={"Accept": "text/event-stream"})
+    assert "event: error" in answer.text
+    assert "the shelf is gone" in answer.text
+
+
+async def test_a_client_that_goes_away_cancels_to_the_far_end(edge: Edge) -> None:
+    edge.behind.hold = asyncio.Event()
+    async with listening(edge) as url, httpx.AsyncClient(base_url=url) as client:
+        call = asyncio.create_task(client.post("/v1/shelves/top"))
+        async with asyncio.timeout(5):
+            await edge.behind.entered.wait()
+            call.cancel()
+            await edge.behind.cancelled.wait()
+
+
+async def test_leaving_a_stream_cancels_to_the_far_end(edge: Edge) -> None:
+    edge.behind.hold = asyncio.Event()
+    async with listening(edge) as url, httpx.AsyncClient(base_url=url) as client:
+        async with client.stream("GET", "/v1/shelves/top:watch") as answer, aclosing(answer.aiter_lines()) as lines:
+            assert await anext(lines) == '{"text":"0"}'
+        async with asyncio.timeout(5):
+            await edge.behind.cancelled.wait()
+
+
+async def test_a_stop_finishes_what_runs(edge: Edge) -> None:
+    edge.behind.hold = asyncio.Event()
+    async with httpx.AsyncClient() as client:
+        async with listening(edge) as url:
+            call = asyncio.create_task(client.post(f"{url}/v1/shelves/top"))
+            await edge.behind.entered.wait()
+            asyncio.get_running_loop().call_later(0.2, edge.behind.hold.set)
+        assert (await call).status_code == 200
+
+
+async def test_a_taken_port_is_one_sentence(edge: Edge) -> None:
+    async with listening(edge) as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(ConfigurationError, match=f"Port {port} cannot be used .* LANEWAY_REST_PORT"):
+            await serve(edge.app, host="127.0.0.1", port=port, stopped=asyncio.Event(), grace=1)
+
+
+class listening:  # noqa: N801 reads as a statement
+    """The edge on a real socket; leaving stops it gracefully."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._port = free_port()
+        self._stopped = asyncio.Event()
+
+    async def __aenter__(self) -> str:
+        serving = serve(self._edge.app, host="127.0.0.1", port=self._port, stopped=self._stopped, grace=5)
+        self._task = asyncio.create_task(serving)
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                except OSError:
+                    await asyncio.sleep(0.01)
+                    continue
+                writer.close()
+                await writer.wait_closed()
+                return f"http://127.0.0.1:{self._port}"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopped.set()
+        await self._task
