@@ -172,7 +172,7 @@ async def test_streams_in_all_directions(wire: Wire) -> None:
 
 async def test_an_error_ends_a_stream_after_what_was_sent(wire: Wire) -> None:
     seen = []
-    with pytest.raises(NotFound) as raised:  # noqa: PERF401 what was seen before the error
+    with pytest.raises(NotFound) as raised:
         async for reply in wire.transport.stream(wire.methods["Watch"], wire.request(name="fails"), {}, 5):
             seen.append(reply.text)  # noqa: PERF401
     assert (seen, raised.value.reason) == (["0", "1", "2"], "GONE")
