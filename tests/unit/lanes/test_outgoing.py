@@ -1,0 +1,232 @@
+"""Calls that leave a handler: their deadline, key, and what is collected instead of sent."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+from laneway.contract.model import Method
+from laneway.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from laneway.lanes.outgoing import Lanes
+from laneway.lanes.transport import Answer
+from laneway.resilience.pipeline import Pipelines
+from laneway.store import outbox
+from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.tracing import Tracing
+from tests.fixtures.shelf import Shelf
+
+
+@dataclass
+class Attempt:
+    method: Method
+    request: Any
+    headers: Mapping[str, str]
+    timeout: float | None
+
+
+@dataclass
+class Recorder:
+    """A transport that notes attempts, and answers or fails as told."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    fail: Callable[[int], Exception | None] = lambda _: None
+    degraded: str | None = None
+
+    async def unary(
+        self, method: Method, request: Message, headers: Mapping[str, str], timeout: float | None
+    ) -> Answer:
+        self.attempts.append(Attempt(method, request, headers, timeout))
+        if error := self.fail(len(self.attempts)):
+            raise error
+        return Answer(message=method.output(), degraded=self.degraded)
+
+    def stream(self, *_: object) -> AsyncIterator[Message]:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture
+def transport() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def lanes(shelf: Shelf, transport: Recorder) -> Lanes:
+    async def no_pause(_: float) -> None:
+        """Backoff takes no time here."""
+
+    pipelines = Pipelines(clock=shelf.clock, sleep=no_pause)
+    return Lanes(
+        transport, pipelines=pipelines, tracing=Tracing("c", "c", None), metrics=Metrics(), monotonic=shelf.clock
+    )
+
+
+async def test_a_call_has_the_contracts_deadline(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
+    await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+    assert transport.attempts[0].timeout == 10
+
+
+async def test_a_callers_timeout_only_shortens(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
+    for timeout in (2, 200):
+        await lanes.call(shelf.method("Peek"), shelf.request("Peek"), timeout=timeout)
+    assert [attempt.timeout for attempt in transport.attempts] == [2, 10]
+
+
+async def test_a_call_in_a_handler_has_no_more_time_than_the_handler(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    async def put(request: Any, call: Any) -> Any:
+        shelf.clock.now += 1
+        await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+        return shelf.reply("done")
+
+    shelf.handle("Put", put)
+    await shelf.call("Put", timeout=3)
+    assert transport.attempts[0].timeout == 2
+
+
+async def test_a_key_is_filled_in_and_the_callers_request_left_alone(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    request = shelf.request("Put", name="book")
+    await lanes.call(shelf.method("Put"), request)
+    [attempt] = transport.attempts
+    assert attempt.request.request_id == attempt.headers["idempotency-key"] != ""
+    assert not request.HasField("request_id")
+
+
+async def test_a_key_of_the_requests_own_wins(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
+    await lanes.call(shelf.method("Put"), shelf.request("Put", request_id="mine"), key="other")
+    assert transport.attempts[0].headers["idempotency-key"] == "mine"
+
+
+async def test_the_key_of_a_call_further_down_is_the_same_when_the_handler_runs_again(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    async def tidy(request: Any, call: Any) -> Any:
+        await lanes.call(shelf.method("Put"), shelf.request("Put", name="book"))
+        raise Unavailable("again")
+
+    shelf.handle("Tidy", tidy)
+    for message in ("m1", "m1", "m2"):
+        with pytest.raises(Unavailable):
+            await shelf.deliver("Tidy", message)
+    first, again, other = [attempt.request.request_id for attempt in transport.attempts]
+    assert first == again != other
+
+
+async def test_a_repeatable_call_is_tried_again_under_the_same_key(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    transport.fail = lambda number: Unavailable("not yet") if number == 1 else None
+    await lanes.call(shelf.method("Put"), shelf.request("Put"))
+    assert len({attempt.headers["idempotency-key"] for attempt in transport.attempts}) == 1
+    assert [attempt.headers["laneway-attempt"] for attempt in transport.attempts] == ["1", "2"]
+
+
+async def test_a_call_that_cannot_be_repeated_is_not(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
+    transport.fail = lambda _: Unavailable("no")
+    with pytest.raises(Unavailable):
+        await lanes.call(shelf.method("Slow"), shelf.request("Slow"))
+    assert len(transport.attempts) == 1
+
+
+async def test_every_client_call_has_a_breaker(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
+    transport.fail = lambda _: Unavailable("no")
+    for _ in range(20):
+        with pytest.raises(Unavailable) as refused:
+            await lanes.call(shelf.method("Slow"), shelf.request("Slow"))
+    assert refused.value.reason == "BREAKER_OPEN"
+    assert len(transport.attempts) == shelf.method("Slow").policy.breaker.consecutive_failures
+
+
+async def test_an_answer_of_the_business_does_not_open_the_breaker(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    transport.fail = lambda _: NotFound("no such book")
+    for _ in range(20):
+        with pytest.raises(NotFound):
+            await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+    assert len(transport.attempts) == 20
+
+
+async def test_a_degraded_answer_degrades_the_handlers(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
+    transport.degraded = "stale"
+
+    async def put(request: Any, call: Any) -> Any:
+        await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+        return shelf.reply("done")
+
+    shelf.handle("Put", put)
+    assert (await shelf.call("Put")).degraded == "stale"
+
+
+async def test_a_remote_call_in_an_explicit_transaction_is_refused(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    async def put(request: Any, call: Any) -> Any:
+        await call.begin()
+        await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+        return shelf.reply("done")
+
+    shelf.handle("Put", put)
+    with pytest.raises(FailedPrecondition) as refused:
+        await shelf.call("Put")
+    assert (refused.value.reason, transport.attempts) == ("REMOTE_CALL_IN_TRANSACTION", [])
+
+
+async def test_a_start_in_a_handler_is_a_row_of_its_transaction_and_needs_nobody(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    async def put(request: Any, call: Any) -> Any:
+        started = await lanes.start(shelf.method("Tidy"), shelf.request("Tidy", name="book"), after=60)
+        return shelf.reply(started.name)
+
+    shelf.handle("Put", put)
+    name = (await shelf.call("Put")).message.text
+    [row] = await outbox.due(shelf.store, shelf.clock() + 60, 10)
+    assert name == f"operations/shelf/{row.id}"
+    assert (row.due_at - shelf.clock(), row.service, row.queue) == (60, "shelf", "default")
+    assert transport.attempts == []
+
+
+async def test_a_start_of_a_handler_that_fails_never_happens(shelf: Shelf, lanes: Lanes) -> None:
+    async def put(request: Any, call: Any) -> Any:
+        await lanes.start(shelf.method("Tidy"), shelf.request("Tidy"))
+        raise NotFound("after all")
+
+    shelf.handle("Put", put)
+    with pytest.raises(NotFound):
+        await shelf.call("Put")
+    assert await outbox.due(shelf.store, shelf.clock() + 1e6, 10) == []
+    assert shelf.published.messages == []
+
+
+async def test_a_caller_without_a_database_starts_with_the_owner(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    await lanes.start(shelf.method("Tidy"), shelf.request("Tidy", name="book"), key="k")
+    [attempt] = transport.attempts
+    assert (attempt.method.path, attempt.method.owner) == ("/laneway.v1.Acceptor/Start", "shelf")
+    assert (attempt.request.method, attempt.headers["idempotency-key"]) == ("test.shelf.v1.Shelf.Tidy", "k")
+
+
+async def test_waiting_for_a_queued_result_in_a_worker_is_refused(shelf: Shelf, lanes: Lanes) -> None:
+    async def on(request: Any, call: Any) -> Any:
+        started = await lanes.start(shelf.method("Tidy"), shelf.request("Tidy"))
+        await started.result(timeout=1)
+
+    shelf.handle("On", on)
+    with pytest.raises(FailedPrecondition) as refused:
+        await shelf.deliver("On", "m1")
+    assert refused.value.reason == "WAIT_IN_WORKER"
+
+
+async def test_nothing_is_sent_after_the_deadline(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await lanes.call(shelf.method("Peek"), shelf.request("Peek"), timeout=0)
+    assert transport.attempts == []
