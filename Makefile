@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test lint types protos lock clean
+.PHONY: help up demo test lint types bench bench-walk protos lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ lint: $(READY) ## style and layers
 
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
+
+bench: bench-walk ## every benchmark
+
+bench-walk: $(READY) ## orders per second through the whole walk
+	@$(BIN)/python -m tests.benchmarks.walk
 
 protos: $(READY) ## regenerate the code of all contracts
 	@$(BIN)/python -m laneway.contract.compile protos --only laneway --out services/laneway/src --no-plugin
