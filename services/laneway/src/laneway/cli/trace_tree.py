@@ -1,57 +1,69 @@
 """A trace as a tree: service, lane, span, when it began and how long it took."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
-SpanJson = dict[str, Any]
+from laneway.cli.embedded.spans import SpanRecord
 
-NOT_SEEN = "(parent not seen)"
-
+LANE_STYLES = {"rest": "cyan", "grpc": "blue", "queue": "magenta", "event": "yellow", "smtp": "green"}
 
 WIDTH = 200
 """Columns at least: a row that is cut tells less than one that the terminal wraps."""
 
 
-def show(spans: Sequence[SpanJson]) -> None:
-    """Print the tree; plain text when piped."""
-    Console(width=max(WIDTH, Console().width)).print(tree(spans), crop=False)
+def print_trace(spans: Sequence[SpanRecord], trace_id: str, console: Console) -> None:
+    """Print a trace below its sum; plain text when piped."""
+    services = {span.service for span in spans}
+    begin, end = min(span.start for span in spans), max(span.end for span in spans)
+    summary = f"trace {trace_id}  {len(spans)} spans of {len(services)} services in {_milliseconds(end - begin)}"
+    console.print(Text(summary, "bold"))
+    wide = Console(file=console.file, width=max(WIDTH, console.width), color_system="auto")
+    wide.print(trace_table(spans), crop=False)
 
 
-def tree(spans: Sequence[SpanJson]) -> Tree:
-    """The tree of the spans that an embedded collector gives."""
-    known = {span["span_id"] for span in spans}
-    children: dict[str | None, list[SpanJson]] = defaultdict(list)
-    for span in sorted(spans, key=lambda span: span["start"]):
-        parent = span["parent_id"]
-        children[parent if parent is None or parent in known else NOT_SEEN].append(span)
-    begin = min((span["start"] for span in spans), default=0.0)
-    trace_id = spans[0]["trace_id"] if spans else "?"
-    services = {span["service"] for span in spans}
-    root = Tree(Text(f"trace {trace_id}  {len(spans)} spans of {len(services)} services", style="bold"))
-    for span in children[None]:
-        _grow(root, span, children, begin)
-    if children[NOT_SEEN]:
-        orphans = root.add(NOT_SEEN)
-        for span in children[NOT_SEEN]:
-            _grow(orphans, span, children, begin)
-    return root
+def trace_table(spans: Sequence[SpanRecord]) -> Table:
+    """The rows of one trace, the first column drawn as a tree. A span whose parent is unknown stands at the top."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("service", "lane", "span"):
+        table.add_column(column, no_wrap=True)
+    for column in ("at", "took"):
+        table.add_column(column, no_wrap=True, justify="right")
+    begin = min((span.start for span in spans), default=0)
+    for guide, span in _rows(spans):
+        name = Text(span.name)
+        if span.error is not None:
+            name.append(f"  ✗ {span.error}", "bold red")
+        table.add_row(
+            Text.assemble((guide, "dim"), span.service),
+            Text(span.lane, LANE_STYLES.get(span.lane, "")),
+            name,
+            _milliseconds(span.start - begin),
+            _milliseconds(span.end - span.start),
+        )
+    return table
 
 
-def _grow(tree: Tree, span: SpanJson, children: dict[str | None, list[SpanJson]], begin: float) -> None:
-    row = Text.assemble(
-        (f"{span['service']:<14}", "cyan"),
-        (f"{span['lane']:<6}", "magenta"),
-        f" {span['name']}  ",
-        (f"{span['duration'] * 1000:.1f} ms", "green"),
-        (f"  +{(span['start'] - begin) * 1000:.0f} ms", "dim"),
-    )
-    if span["error"]:
-        row.append(f"  {span['error']}", "red")
-    branch = tree.add(row)
-    for child in children[span["span_id"]]:
-        _grow(branch, child, children, begin)
+def _rows(spans: Sequence[SpanRecord]) -> Iterator[tuple[str, SpanRecord]]:
+    """Each span behind its part of the drawing, depth first, siblings by their start."""
+    known = {span.span_id for span in spans}
+    children: dict[str, list[SpanRecord]] = defaultdict(list)
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+        children[span.parent_id if span.parent_id in known else ""].append(span)
+    open_rows = _siblings(children[""], "")
+    while open_rows:
+        indent, last, span = open_rows.pop()
+        yield indent + ("└── " if last else "├── "), span
+        open_rows += _siblings(children[span.span_id], indent + ("    " if last else "│   "))
+
+
+def _siblings(spans: Sequence[SpanRecord], indent: str) -> list[tuple[str, bool, SpanRecord]]:
+    """Rows to be drawn, the first at the end; the last of them closes its branch."""
+    return [(indent, place == 0, span) for place, span in enumerate(reversed(spans))]
+
+
+def _milliseconds(nanoseconds: int) -> str:
+    return f"{nanoseconds / 1e6:.1f} ms"

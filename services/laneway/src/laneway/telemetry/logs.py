@@ -10,7 +10,8 @@ from typing import Literal
 
 from opentelemetry import trace
 
-_STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
+_OF_A_RECORD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
+_NO_FACTS = _OF_A_RECORD | {"message", "asctime", "taskName", "color_message"}  # the last is uvicorn's
 
 
 def configure(service: str, format: Literal["text", "json"], level: str) -> None:
@@ -23,7 +24,7 @@ def configure(service: str, format: Literal["text", "json"], level: str) -> None
 
 
 def _facts(record: logging.LogRecord) -> dict[str, object]:
-    facts = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    facts = {name: value for name, value in vars(record).items() if name not in _NO_FACTS}
     span = trace.get_current_span().get_span_context()
     if span.is_valid:
         facts["trace_id"] = f"{span.trace_id:032x}"

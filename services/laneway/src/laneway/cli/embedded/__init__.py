@@ -1,1 +1,1 @@
-"""What a laptop lacks: a broker, a mail server and a collector of traces, for `laneway up`."""
+"""The servers that a laptop lacks: a broker, a collector of traces, a mail server. They know nothing of services."""

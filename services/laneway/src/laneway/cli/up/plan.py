@@ -1,122 +1,243 @@
-"""What `laneway up` runs: pure, from options and services to processes."""
+"""What `laneway up` runs: processes with their ports, surroundings and order. Pure: starts nothing, asks no system."""
 
 import json
-import socket
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Protocol
+
+from laneway.cli.discovery import Installed
+from laneway.cli.embedded import valkey
+from laneway.cli.up.ports import Wanted
+
+BASE_REMEDY = "choose others with --base-port (LANEWAY_GRPC_PORT)"
+EDGE_REMEDY = "choose another with --port (LANEWAY_REST_PORT)"
+LOCAL = "127.0.0.1"
+COMPANION = "companion"
+
+NOT_FOR_CHILDREN = frozenset({"LANEWAY_ADMIN_PORT"})
+"""Settings of one process, which must not be those of all."""
 
 
-class Group(IntEnum):
-    """Processes that start together; they stop in reverse order."""
+class Stage(IntEnum):
+    """Processes start by stage, upwards, and stop downwards: first the edge, last what all others need."""
 
-    BROKER = 0
-    COMPANION = 1
-    SERVER = 2
-    WORKER = 3
-    EDGE = 4
+    INFRASTRUCTURE = 0
+    SERVER = 1
+    WORKER = 2
+    EDGE = 3
+
+
+class Ready(Enum):
+    """How a process shows that it is ready."""
+
+    RUNS = "runs"
+    ACCEPTS = "accepts connections"
+    HEALTHY = "reports healthy over gRPC"
+    PONG = "answers PING"
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessSpec:
-    """One process. It is ready when its port answers; without a port, when it runs."""
+class Process:
+    """A process to be kept running.
+
+    `service` shares a colour, and `role` is what it does for it.
+    `command` are arguments of `laneway`, or of `program` if there is one. `log` is where it writes what it does not
+    print, and `where` is shown to people.
+    """
 
     name: str
     service: str
     role: str
-    group: Group
+    stage: Stage
     command: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str]
+    ready: Ready = Ready.RUNS
+    host: str = LOCAL
     port: int | None = None
+    program: Path | None = None
+    log: Path | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
-    """The ports of a run."""
+class Options:
+    """What the operator chose. A `None` URL asks for an embedded server."""
 
-    gateway: int
-    broker: int
-    collector: int
-    smtp: int
-    companions: Mapping[str, int]
-    grpc: Mapping[str, int]
+    host: str
+    port: int
+    data: Path
+    broker_url: str | None = None
+    database_url: str | None = None
+    otlp_endpoint: str | None = None
+    smtp_url: str | None = None
+    log_format: str = "text"
+    log_level: str = "INFO"
 
 
-class Described(Protocol):
-    """What the plan needs to know of a service."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that runs, and where the supervisor's own servers listen."""
 
-    name: str
+    processes: tuple[Process, ...]
+    http_port: int
+    smtp_port: int
+    broker_url: str
+    database_url: str
+    edge_url: str | None
+    data: Path
 
     @property
-    def roles(self) -> tuple[str, ...]: ...
+    def own_url(self) -> str:
+        """The supervisor's HTTP server: traces and mails."""
+        return f"http://{LOCAL}:{self.http_port}"
+
+    @property
+    def mail_url(self) -> str:
+        """What the embedded mail server has received."""
+        return f"{self.own_url}/mail"
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """What a person may open."""
+        edge = {"gateway": self.edge_url} if self.edge_url else {}
+        companions = {each.name: each.where for each in self.processes if each.role == COMPANION}
+        return {**edge, "mail": self.mail_url, "traces": f"{self.own_url}/traces", **companions}
+
+    def wanted(self) -> Sequence[Wanted]:
+        """Every port that must be free."""
+        of_processes = [
+            Wanted(each.host, each.port, each.name, EDGE_REMEDY if each.stage is Stage.EDGE else BASE_REMEDY)
+            for each in self.processes
+            if each.port is not None
+        ]
+        own = [
+            Wanted(LOCAL, self.http_port, "the embedded collector", BASE_REMEDY),
+            Wanted(LOCAL, self.smtp_port, "the embedded mail server", BASE_REMEDY),
+        ]
+        return [*of_processes, *own]
 
 
-def allot(services: Sequence[Described], companions: Sequence[str], *, port: int, base_port: int) -> Ports:
-    """Ports upwards from `base_port`; 0 takes free ones."""
-    servers = [service.name for service in services if "grpc" in service.roles]
-    wanted = 3 + len(companions) + len(servers)
-    rest = _free(wanted) if base_port == 0 else list(range(base_port, base_port + wanted))
-    [gateway] = _free(1) if port == 0 else [port]
-    broker, collector, smtp, *others = rest
-    return Ports(
-        gateway=gateway,
-        broker=broker,
-        collector=collector,
-        smtp=smtp,
-        companions=dict(zip(companions, others, strict=False)),
-        grpc=dict(zip(servers, others[len(companions) :], strict=True)),
+def make_plan(
+    services: Sequence[Installed],
+    companions: Sequence[str],
+    options: Options,
+    *,
+    ports: Iterator[int],
+    edge_ports: Iterator[int],
+    broker: Path | None,
+) -> Plan:
+    """The plan for a set of services. `broker` is the embedded server's program, if `options` name no broker.
+
+    A companion's address reaches every service as `<NAME>_URL`. A process keeps its instance name when it is started
+    again, and with it the lease that it held.
+    """
+    grpc_ports = {each.name: next(ports) for each in services if "grpc" in each.roles}
+    companion_ports = {name: next(ports) for name in companions}
+    broker_port, http_port, smtp_port = next(ports), next(ports), next(ports)
+    reachable = LOCAL if options.host in ("0.0.0.0", "::") else options.host
+    broker_url = options.broker_url or f"redis://{LOCAL}:{broker_port}/0"
+    database_url = options.database_url or f"sqlite:///{options.data}/{{service}}.db"
+    shared = {
+        "LANEWAY_HOST": options.host,
+        "LANEWAY_BROKER_URL": broker_url,
+        "LANEWAY_DATABASE_URL": database_url,
+        "LANEWAY_TARGETS": json.dumps({name: f"{reachable}:{port}" for name, port in grpc_ports.items()}),
+        "LANEWAY_OTLP_ENDPOINT": options.otlp_endpoint or f"http://{LOCAL}:{http_port}",
+        "LANEWAY_LOG_FORMAT": options.log_format,
+        "LANEWAY_LOG_LEVEL": options.log_level,
+        "SMTP_URL": options.smtp_url or f"smtp://{LOCAL}:{smtp_port}",
+        **{f"{_variable(name)}_URL": f"http://{LOCAL}:{port}" for name, port in companion_ports.items()},
+    }
+    processes: list[Process] = []
+    if broker is not None:
+        processes.append(_broker(broker, broker_port, options.data))
+    processes += [_companion(name, port) for name, port in companion_ports.items()]
+    processes += [_server(name, port, options.host, shared) for name, port in grpc_ports.items()]
+    processes += [_worker(each, shared) for each in services if "worker" in each.roles]
+    edges = [_edge(each.name, next(edge_ports), options.host, shared) for each in services if "rest" in each.roles]
+    return Plan(
+        processes=(*processes, *edges),
+        http_port=http_port,
+        smtp_port=smtp_port,
+        broker_url=broker_url,
+        database_url=database_url,
+        edge_url=f"http://{reachable}:{edges[0].port}" if edges else None,
+        data=options.data,
     )
 
 
-def plan(
-    services: Sequence[Described],
-    ports: Ports,
-    *,
-    data: Path,
-    broker: Sequence[str] | None,
-    broker_url: str,
-) -> list[ProcessSpec]:
-    """The processes of a run; `broker` is the command that starts one, if one is to be started."""
-    laneway = (sys.executable, "-m", "laneway.cli")
-    urls = {f"{name.upper().replace('-', '_')}_URL": f"http://127.0.0.1:{p}" for name, p in ports.companions.items()}
-    common = {
-        **urls,
-        "SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",
-        "LANEWAY_BROKER_URL": broker_url,
-        "LANEWAY_DATABASE_URL": f"sqlite:///{data}/{{service}}.db",
-        "LANEWAY_TARGETS": json.dumps({name: f"127.0.0.1:{p}" for name, p in ports.grpc.items()}),
-        "LANEWAY_OTLP_ENDPOINT": f"http://127.0.0.1:{ports.collector}",
-        "PYTHONUNBUFFERED": "1",
-    }
-    specs = []
-    if broker is not None:
-        specs.append(ProcessSpec("valkey", "valkey", "broker", Group.BROKER, tuple(broker), port=ports.broker))
-    for name, port in ports.companions.items():
-        command = (*laneway, "companion", name)
-        env = {"PORT": str(port)}
-        specs.append(ProcessSpec(name, name, "companion", Group.COMPANION, command, env, port))
-    specs += [_role(service.name, role, ports, common, laneway) for service in services for role in service.roles]
-    return sorted(specs, key=lambda spec: spec.group)
+def _broker(program: Path, port: int, data: Path) -> Process:
+    return Process(
+        name="valkey",
+        service="valkey",
+        role="broker",
+        stage=Stage.INFRASTRUCTURE,
+        command=valkey.server_arguments(data / "valkey", port),
+        environment={},
+        ready=Ready.PONG,
+        port=port,
+        program=program,
+        log=valkey.log_file(data / "valkey"),
+        where=f"redis://{LOCAL}:{port}/0",
+    )
 
 
-def _role(service: str, role: str, ports: Ports, common: Mapping[str, str], laneway: tuple[str, ...]) -> ProcessSpec:
-    name = service if role == "grpc" else f"{service}-{role}"
-    port = {"grpc": ports.grpc.get(service), "rest": ports.gateway}.get(role)
-    env = {**common, "LANEWAY_INSTANCE": name}
-    if port is not None:
-        env[f"LANEWAY_{role.upper()}_PORT"] = str(port)
-    group = {"grpc": Group.SERVER, "worker": Group.WORKER, "rest": Group.EDGE}[role]
-    return ProcessSpec(name, service, role, group, (*laneway, "run", service, "--role", role), env, port)
+def _companion(name: str, port: int) -> Process:
+    return Process(
+        name=name,
+        service=name,
+        role=COMPANION,
+        stage=Stage.INFRASTRUCTURE,
+        command=("companion", name),
+        environment={"PORT": str(port)},
+        ready=Ready.ACCEPTS,
+        port=port,
+        where=f"http://{LOCAL}:{port}",
+    )
 
 
-def _free(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+def _server(service: str, port: int, host: str, shared: Mapping[str, str]) -> Process:
+    return Process(
+        name=service,
+        service=service,
+        role="grpc",
+        stage=Stage.SERVER,
+        command=("run", service, "--role", "grpc"),
+        environment={**shared, "LANEWAY_INSTANCE": service, "LANEWAY_GRPC_PORT": str(port)},
+        ready=Ready.HEALTHY,
+        host=host,
+        port=port,
+        where=f"{host}:{port}",
+    )
+
+
+def _worker(service: Installed, shared: Mapping[str, str]) -> Process:
+    return Process(
+        name=f"{service.name}-worker",
+        service=service.name,
+        role="worker",
+        stage=Stage.WORKER,
+        command=("run", service.name, "--role", "worker"),
+        environment={**shared, "LANEWAY_INSTANCE": f"{service.name}-worker"},
+        where=" ".join(service.queues),
+    )
+
+
+def _edge(service: str, port: int, host: str, shared: Mapping[str, str]) -> Process:
+    return Process(
+        name=f"{service}-rest",
+        service=service,
+        role="rest",
+        stage=Stage.EDGE,
+        command=("run", service, "--role", "rest"),
+        environment={**shared, "LANEWAY_INSTANCE": f"{service}-rest", "LANEWAY_REST_PORT": str(port)},
+        ready=Ready.ACCEPTS,
+        host=host,
+        port=port,
+        where=f"http://{host}:{port}",
+    )
+
+
+def _variable(name: str) -> str:
+    return name.upper().replace("-", "_")

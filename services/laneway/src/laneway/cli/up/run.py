@@ -1,222 +1,176 @@
-"""Composes `laneway up` and `laneway demo`: plan, embedded servers, supervisor."""
+"""The composition of `laneway up`: plan, embedded servers, databases, supervisor."""
 
 import asyncio
-import contextlib
 import os
 import signal
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import httpx
 from rich.console import Console
-from rich.table import Table
 
+from laneway.cli import discovery
+from laneway.cli.discovery import Installed
 from laneway.cli.embedded import valkey
-from laneway.cli.embedded.collector import Collector, collector_app
-from laneway.cli.embedded.smtp import MailSink
-from laneway.cli.trace_tree import show as show_trace
-from laneway.cli.up.plan import Ports, ProcessSpec, allot, plan
-from laneway.cli.up.supervisor import Print, Supervisor, require_free
-from laneway.errors import ConfigurationError, DeadlineExceeded, LanewayError
-from laneway.runtime import SERVICES, describe
-from laneway.service import Service
+from laneway.cli.embedded.mail import Mailbox
+from laneway.cli.embedded.spans import Spans
+from laneway.cli.up import ports, state
+from laneway.cli.up.launch import Launch
+from laneway.cli.up.output import Output, table_of
+from laneway.cli.up.plan import Options, Plan, make_plan
+from laneway.cli.up.supervisor import Patience, Supervisor
+from laneway.errors import Cancelled
 from laneway.settings import Settings
 
-COMPANIONS = "laneway.companions"
-DEMOS = "laneway.demos"
-COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "bright_cyan", "bright_green", "bright_yellow", "bright_blue")
-TRACE_QUIET = 0.7
-"""Seconds without a new span after which a trace is taken as complete."""
-
-TRACE_WITHIN = 20.0
+MARGIN = 5.0
+"""Seconds that a process has beyond its own grace before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """Where a run puts its ports and data; port 0 is a free one."""
+class Up:
+    """What runs."""
 
-    port: int
-    base_port: int
-    data: Path
-
-
-@dataclass(slots=True)
-class Run:
-    """A planned run."""
-
-    options: Options
-    services: list[Service]
-    ports: Ports
-    specs: list[ProcessSpec]
-    collector: Collector = field(default_factory=Collector)
-    sink: MailSink = field(default_factory=MailSink)
-
-    @property
-    def urls(self) -> dict[str, str]:
-        """What a person may open."""
-        local = "http://127.0.0.1"
-        return {
-            "gateway": f"{local}:{self.ports.gateway}",
-            "mail": f"{local}:{self.ports.collector}/mail",
-            "traces": f"{local}:{self.ports.collector}/traces",
-            **{name: f"{local}:{port}" for name, port in self.ports.companions.items()},
-        }
+    plan: Plan
+    spans: Spans
+    supervisor: Supervisor
 
 
-def planned(options: Options) -> Run:
-    """Look at what is installed and plan its processes.
+async def run_up(settings: Settings, *, port: int, base_port: int, data: Path) -> None:
+    """Run all installed services until SIGINT or SIGTERM.
 
     Raises:
-        ConfigurationError: nothing is installed, or a setting is wrong.
+        ConfigurationError: something is not as it must be; nothing is left running.
     """
-    settings = Settings.load()
-    services = [describe(name) for name in sorted(entry_points(group=SERVICES).names)]
-    if not services:
-        raise ConfigurationError(f"No service is installed; a distribution names them in the group `{SERVICES}`.")
-    companions = sorted(entry_points(group=COMPANIONS).names)
-    ports = allot(services, companions, port=options.port, base_port=options.base_port)
-    command: Sequence[str] | None = None
-    broker_url = f"redis://127.0.0.1:{ports.broker}/0"
-    if "LANEWAY_BROKER_URL" in os.environ:
-        broker_url = settings.broker_url
-        valkey.check(broker_url)
-    else:
-        command = valkey.command(ports.broker, options.data / "valkey")
-    specs = plan(services, ports, data=options.data, broker=command, broker_url=broker_url)
-    return Run(options, services, ports, specs)
+    options = options_of(settings, port=port, data=data)
+    console = Console()
+    console.print("starting", style="dim")
+    with stop_signals() as stopped:
+        async with up(options, settings, base_port=base_port, stopped=stopped) as running:
+            console.print(table_of(running.plan, running.supervisor.pids), highlight=False, soft_wrap=True)
+            console.print("Ctrl-C stops all of it.", style="dim")
+            await unless(stopped, running.supervisor.keep())
+            console.print("stopping", style="dim")
 
 
-def migrate(run: Run) -> None:
-    """Bring every service's database to its newest revision."""
-    from laneway.store.migrations import migrate as migrate_one
-
-    for service in run.services:
-        if service.database:
-            url = f"sqlite:///{run.options.data}/{service.name}.db"
-            migrate_one(url, author=service.migrations, service=service.name)
-
-
-async def up(run: Run, show: Print, started: Callable[[], None], stopped: asyncio.Event) -> None:
-    """Run everything until `stopped`."""
-    migrate(run)
-    async with _embedded(run):
-        state = run.options.data / "up.json"
-        await Supervisor(run.specs, show, state, run.urls).run(started, stopped)
-
-
-async def demo(run: Run, show: Print, console: Console) -> None:
-    """Run everything, let the installed demos play, print their traces, stop.
-
-    Raises:
-        LanewayError: a demo did not end as it should.
-    """
-    ready, stopped = asyncio.Event(), asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(up(run, show, ready.set, stopped))
-        await ready.wait()
-        try:
-            for entry in entry_points(group=DEMOS):
-                begin = time.monotonic()
-                trace_id = await entry.load()(run.urls["gateway"], run.urls["mail"])
-                console.print(f"walked   in {time.monotonic() - begin:.2f} s\n")
-                show_trace(await _complete(run.collector, trace_id))
-        finally:
-            stopped.set()
-
-
-async def _complete(collector: Collector, trace_id: str) -> list[dict[str, object]]:
-    """The spans of a trace when no more come."""
-    deadline, count, since = time.monotonic() + TRACE_WITHIN, 0, time.monotonic()
-    while time.monotonic() < deadline:
-        spans = collector.spans(trace_id)
-        if len(spans) != count:
-            count, since = len(spans), time.monotonic()
-        elif count and time.monotonic() - since > TRACE_QUIET:
-            return spans
-        await asyncio.sleep(0.05)
-    raise DeadlineExceeded(f"The trace {trace_id} is not complete after {TRACE_WITHIN:g} s.")
+def options_of(settings: Settings, *, port: int, data: Path) -> Options:
+    """What the operator chose; what was not chosen is embedded."""
+    chosen = settings.model_fields_set
+    return Options(
+        host=settings.host,
+        port=port,
+        data=data.resolve(),
+        broker_url=settings.broker_url if "broker_url" in chosen else None,
+        database_url=settings.database_url if "database_url" in chosen else None,
+        otlp_endpoint=settings.otlp_endpoint,
+        smtp_url=os.environ.get("SMTP_URL"),
+        log_format=settings.log_format,
+        log_level=settings.log_level,
+    )
 
 
 @asynccontextmanager
-async def _embedded(run: Run) -> AsyncIterator[None]:
-    """The collector and the mail sink, on this process's own loop."""
-    import uvicorn
-    from aiosmtpd.smtp import SMTP
+async def up(
+    options: Options, settings: Settings, *, base_port: int, stopped: asyncio.Event, held: bool = False
+) -> AsyncIterator[Up]:
+    """All installed services, ready; stopped at exit. A stop that comes while they start raises Cancelled.
 
-    require_free(run.ports.collector, "the collector", "--base-port")
-    require_free(run.ports.smtp, "the mail sink", "--base-port")
-    loop = asyncio.get_running_loop()
-    smtp = await loop.create_server(lambda: SMTP(run.sink), "127.0.0.1", run.ports.smtp)
-    config = uvicorn.Config(
-        collector_app(run.collector, run.sink), host="127.0.0.1", port=run.ports.collector, log_config=None,
-        access_log=False, lifespan="off",
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    serving = asyncio.create_task(server.serve())
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving
-        smtp.close()
+    With `held`, what the processes say is printed only when something fails.
+    """
+    state.refuse_second(options.data)
+    with closing(Launch()) as launcher:
+        launcher.prepare()
+        plan, services = _planned(options, base_port)
+        ports.check_free(plan.wanted())
+        (plan.data / "valkey").mkdir(parents=True, exist_ok=True)
+        output = Output(Console(stderr=True), width=max(len(each.name) for each in plan.processes), held=held)
+        async with _embedded(plan) as spans:
+            supervisor = Supervisor(
+                launcher,
+                output,
+                patience=Patience(stop=settings.grace_seconds + MARGIN),
+                changed=lambda pids: state.State.of(plan, pids).write(plan.data),
+            )
+            try:
+                if not await unless(stopped, _start(plan, services, supervisor)):
+                    raise Cancelled("Stopped before everything had started.")
+                yield Up(plan, spans, supervisor)
+            except BaseException as error:
+                if not isinstance(error, Cancelled):
+                    output.show_held()
+                raise
+            finally:
+                await supervisor.stop()
+                state.remove(plan.data)
 
 
-def until_signalled() -> asyncio.Event:
-    """An event that Ctrl-C and SIGTERM set."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
+def _planned(options: Options, base_port: int) -> tuple[Plan, Sequence[Installed]]:
+    if options.broker_url is not None:
+        valkey.check(options.broker_url)
+    broker = None if options.broker_url else valkey.find_server()
+    services = discovery.installed()
+    plan = make_plan(
+        services,
+        discovery.companion_names(),
+        options,
+        ports=ports.from_base(base_port),
+        edge_ports=ports.from_base(options.port),
+        broker=broker,
+    )
+    return plan, services
+
+
+@contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set, while the block runs."""
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    return stopped
-
-
-def prefixed(console: Console, specs: Sequence[ProcessSpec]) -> Print:
-    """Shows each process's lines behind its name, in its colour."""
-    width = max(len(spec.name) for spec in specs)
-    colours = {spec.name: COLOURS[number % len(COLOURS)] for number, spec in enumerate(specs)}
-
-    def show(name: str, line: str) -> None:
-        console.print(f"[{colours[name]}]{name:<{width}}[/] │ ", end="", highlight=False)
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    return show
-
-
-def table(run: Run) -> Table:
-    """What runs where."""
-    found = Table(title="Running; Ctrl-C stops all of it")
-    for column in ("process", "role", "address"):
-        found.add_column(column)
-    for spec in run.specs:
-        found.add_row(spec.name, spec.role, f"127.0.0.1:{spec.port}" if spec.port else "")
-    found.add_row("mail sink", "smtp", f"127.0.0.1:{run.ports.smtp}")
-    found.add_row("collector", "otlp/http", f"127.0.0.1:{run.ports.collector}")
-    for name, url in run.urls.items():
-        found.add_row(f"[bold]{name}[/]", "open", url)
-    return found
-
-
-async def up_command(options: Options) -> None:
-    """`laneway up`."""
-    console = Console(soft_wrap=True)
-    run = planned(options)
-    await up(run, prefixed(console, run.specs), lambda: console.print(table(run)), until_signalled())
-
-
-async def demo_command(options: Options) -> None:
-    """`laneway demo`: the logs are shown only when it fails."""
-    console, lines = Console(soft_wrap=True), []
-    run = planned(options)
-    begin = time.monotonic()
     try:
-        await demo(run, lambda name, line: lines.append(f"{name} │ {line}"), console)
-    except* (LanewayError, httpx.HTTPError) as group:
-        print("\n".join(lines[-60:]), file=sys.stderr)
-        raise group.exceptions[0] from None
-    console.print(f"\nall of it, from start to stop: {time.monotonic() - begin:.1f} s")
+        yield stopped
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _start(plan: Plan, services: Sequence[Installed], supervisor: Supervisor) -> None:
+    await asyncio.to_thread(migrate, services, plan.database_url)
+    await supervisor.start(plan.processes)
+
+
+def migrate(services: Sequence[Installed], database_url: str) -> None:
+    """Bring the databases of services to the revisions of this code.
+
+    Raises:
+        ConfigurationError: one cannot be.
+    """
+    from laneway.store.migrations import migrate
+
+    for each in services:
+        if each.database:
+            migrate(database_url.format(service=each.name), author=each.migrations, service=each.name)
+
+
+@asynccontextmanager
+async def _embedded(plan: Plan) -> AsyncIterator[Spans]:
+    from laneway.cli.embedded.server import serving
+
+    spans = Spans()
+    http, smtp = ports.listener("127.0.0.1", plan.http_port), ports.listener("127.0.0.1", plan.smtp_port)
+    async with serving(spans, Mailbox(), http=http, smtp=smtp):
+        yield spans
+
+
+async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Await some work unless a stop comes first; whether the work came to its end."""
+    stop, working = asyncio.ensure_future(stopped.wait()), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({stop, working}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+        return working.done()
+    finally:
+        stop.cancel()
+        working.cancel()
+        await asyncio.wait({stop, working})

@@ -1,194 +1,207 @@
-"""Starts processes, waits until they answer, keeps them running, shows their logs, and stops them in order."""
+"""Keeps processes running: starts them by stage, starts again what dies, stops all in reverse. Knows no service."""
 
 import asyncio
-import contextlib
-import json
 import os
 import signal
-import socket
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
-from laneway.cli.up.plan import ProcessSpec
-from laneway.errors import ConfigurationError
+from laneway.cli.up.launch import Launcher, Running, kill_session, signal_process
+from laneway.cli.up.output import Output
+from laneway.cli.up.plan import Process, Stage
+from laneway.cli.up.readiness import until_ready
+from laneway.errors import ConfigurationError, LanewayError, Unavailable
 
-READY_WITHIN = 60.0
-STOP_WITHIN = 25.0
-RESTART_PAUSES = (0.2, 0.5, 1.0, 2.0)
-"""Seconds before a process that died is started again; the last one from then on."""
+MISCONFIGURED = 2
+"""The exit code of a process that said why it cannot run."""
 
-Print = Callable[[str, str], None]
-"""Shows a line of a process: its name, the line."""
+CANNOT_START = 127
+"""The exit code, as shells have it, of what could not even be started."""
 
 
-class Child:
-    """One process, over its restarts."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long is waited, in seconds."""
 
-    def __init__(self, spec: ProcessSpec, show: Print) -> None:
-        self.spec = spec
-        self.last_lines: deque[str] = deque(maxlen=15)
-        self.deaths = 0
-        self._show = show
-        self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process is not None else None
-
-    async def start(self) -> None:
-        """Start it, in a process group of its own so that Ctrl-C reaches only us."""
-        self._process = await asyncio.create_subprocess_exec(
-            *self.spec.command,
-            env={**os.environ, **self.spec.env},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self._reader = asyncio.create_task(self._read(self._process))
-
-    async def wait(self) -> int:
-        """Its exit code."""
-        if self._process is None or self._reader is None:
-            raise RuntimeError(f"{self.spec.name} was not started")
-        code = await self._process.wait()
-        await self._reader
-        return code
-
-    def signal(self, number: signal.Signals) -> None:
-        """Signal its whole group, if it still runs."""
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdout is None:
-            return
-        async for line in process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            self.last_lines.append(text)
-            self._show(self.spec.name, text)
+    start: float = 30.0
+    stop: float = 25.0
+    first_restart: float = 0.2
+    longest_restart: float = 5.0
+    steady: float = 10.0
 
 
 class Supervisor:
-    """The processes of `laneway up`."""
+    """Runs a set of processes. Belongs to one event loop.
 
-    def __init__(self, specs: Sequence[ProcessSpec], show: Print, state: Path, urls: Mapping[str, str]) -> None:
-        self.children = [Child(spec, show) for spec in specs]
-        self._show = show
-        self._state = state
-        self._urls = urls
-        self._stopping = False
+    `changed` is called with the ids of the processes when all are ready, and whenever one has changed since.
+    """
 
-    async def run(self, started: Callable[[], None], stopped: asyncio.Event) -> None:
-        """Start everything, call `started` when all is ready, keep it running until `stopped`.
+    def __init__(
+        self,
+        launcher: Launcher,
+        output: Output,
+        *,
+        patience: Patience | None = None,
+        changed: Callable[[Mapping[str, int]], None] = lambda _: None,
+    ) -> None:
+        self._launcher = launcher
+        self._output = output
+        self._patience = patience or Patience()
+        self._changed = changed
+        self._steady = False
+        self._kept: list[_Kept] = []
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """The ids of what runs, by the names of the processes."""
+        return {kept.process.name: kept.running.pid for kept in self._kept if kept.running is not None}
+
+    async def start(self, processes: Iterable[Process]) -> None:
+        """Start all, each stage when the one below it is ready.
 
         Raises:
-            ConfigurationError: a port is taken, or a process did not come up.
+            ConfigurationError: a process said that it cannot run as it is configured.
+            Unavailable: a process ended, or was not ready in time.
         """
-        for child in self.children:
-            _require_free(child.spec)
-        watchers: list[asyncio.Task[None]] = []
-        try:
-            for _, group in groupby(self.children, key=lambda child: child.spec.group == 0):
-                members = list(group)
-                for child in members:
-                    await child.start()
-                    watchers.append(asyncio.create_task(self._watch(child)))
-                await asyncio.gather(*(self._ready(child) for child in members))
-            self._write_state()
-            started()
-            await stopped.wait()
-        finally:
-            self._stopping = True
-            await self._stop()
-            await asyncio.gather(*watchers, return_exceptions=True)
-            self._state.unlink(missing_ok=True)
+        by_stage = sorted(processes, key=lambda process: process.stage)
+        for stage in Stage:
+            starting = [self._keep(process) for process in by_stage if process.stage is stage]
+            for kept in starting:
+                await self._until_ready(kept)
+            for kept in self._kept:
+                kept.check()
+        for kept in self._kept:
+            kept.settled = True
+        self._steady = True
+        self._tell()
 
-    async def _watch(self, child: Child) -> None:
-        """Start a process again when it dies."""
+    async def keep(self) -> None:
+        """Return never; raise if a process can no longer be kept, which is a mistake of ours."""
+        for ended in asyncio.as_completed([kept.task for kept in self._kept]):
+            await ended
+
+    async def stop(self) -> None:
+        """Stop all: the highest stage first, each with a warm SIGTERM, and SIGKILL when patience ends."""
+        self._steady = False
+        for stage in reversed(Stage):
+            await asyncio.gather(*(kept.stop() for kept in self._kept if kept.process.stage is stage))
+        self._kept.clear()
+
+    def _keep(self, process: Process) -> "_Kept":
+        kept = _Kept(process, self._launcher, self._output, self._patience, self._tell)
+        self._kept.append(kept)
+        return kept
+
+    def _tell(self) -> None:
+        if self._steady:
+            self._changed(self.pids)
+
+    async def _until_ready(self, kept: "_Kept") -> None:
+        try:
+            async with asyncio.timeout(self._patience.start):
+                await asyncio.wait({kept.ready, kept.task}, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            raise Unavailable(f"{kept.process.name} was not ready within {self._patience.start:g} s.") from None
+        kept.check()
+
+
+class _Kept:
+    """One process that is kept running."""
+
+    def __init__(
+        self,
+        process: Process,
+        launcher: Launcher,
+        output: Output,
+        patience: Patience,
+        changed: Callable[[], None],
+    ) -> None:
+        self.process = process
+        self.running: Running | None = None
+        self.settled = False
+        """Whether its end is an accident, after which it is started again, and not a failure to start."""
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._launcher = launcher
+        self._output = output
+        self._patience = patience
+        self._changed = changed
+        self._stopping = asyncio.Event()
+        self.task = asyncio.create_task(self._keep())
+
+    def check(self) -> None:
+        """Raise what ended the keeping of this process."""
+        if self.task.done():
+            self.task.result()
+
+    async def stop(self) -> None:
+        """End it, and return when it has ended."""
+        self._stopping.set()
+        if self.running is not None:
+            signal_process(self.running.pid, signal.SIGTERM)
+        await asyncio.wait({self.task}, timeout=self._patience.stop)
+        if self.running is not None:
+            self._output.say(f"{self.process.name} does not end; it is killed.")
+            kill_session(self.running.pid)
+        await asyncio.wait({self.task})
+        self.task.exception()  # has been seen, if it was of interest
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = self._patience.first_restart
         while True:
-            code = await child.wait()
-            if self._stopping:
+            begin = loop.time()
+            code = await self._run()
+            if self._stopping.is_set():
                 return
-            child.deaths += 1
-            pause = RESTART_PAUSES[min(child.deaths, len(RESTART_PAUSES)) - 1]
-            self._show(child.spec.name, f"ended with {code}; starting again in {pause:g} s")
-            await asyncio.sleep(pause)
-            if self._stopping:
+            if not self.settled:
+                raise self._failure(code)
+            if loop.time() - begin > self._patience.steady:
+                pause = self._patience.first_restart
+            self._output.say(f"{self.process.name} {_how_it_ended(code)}; it is started again in {pause:g} s.")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
                 return
-            await child.start()
-            self._write_state()
+            pause = min(2 * pause, self._patience.longest_restart)
 
-    async def _ready(self, child: Child) -> None:
-        deadline = time.monotonic() + READY_WITHIN
-        while child.spec.port is not None and not await _answers(child.spec.port):
-            if child.deaths or time.monotonic() > deadline:
-                lines = "\n  ".join(child.last_lines) or "(it said nothing)"
-                raise ConfigurationError(f"{child.spec.name} did not come up. Its last lines:\n  {lines}")
-            await asyncio.sleep(0.05)
-
-    async def _stop(self) -> None:
-        """Edge first, broker last; each group is given its time."""
-        groups = groupby(reversed(self.children), key=lambda child: child.spec.group)
-        for _, group in groups:
-            members = [child for child in group if child.pid is not None]
-            for child in members:
-                child.signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(STOP_WITHIN):
-                    await asyncio.gather(*(child.wait() for child in members))
-            except TimeoutError:
-                for child in members:
-                    child.signal(signal.SIGKILL)
-                await asyncio.gather(*(child.wait() for child in members))
-
-    def _write_state(self) -> None:
-        processes = {
-            child.spec.name: {
-                "pid": child.pid,
-                "port": child.spec.port,
-                "role": child.spec.role,
-                "service": child.spec.service,
-            }
-            for child in self.children
-        }
-        fresh = self._state.with_suffix(".new")
-        fresh.write_text(json.dumps({"processes": processes, "urls": dict(self._urls)}, indent=2))
-        fresh.replace(self._state)
-
-
-def require_free(port: int, what: str, option: str) -> None:
-    """Refuse a port that is taken, before anything is started.
-
-    Raises:
-        ConfigurationError: it is.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    async def _run(self) -> int:
+        """One life of the process."""
+        reading, writing = os.pipe()
+        lines = asyncio.create_task(self._output.follow(self.process.name, self.process.service, reading))
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise ConfigurationError(
-                f"Port {port}, wanted by {what}, is taken; stop what uses it, or choose another with {option}."
-            ) from None
+            running = self.running = await self._launcher.launch(self.process, writing)
+        except (OSError, EOFError) as error:
+            self._output.say(f"{self.process.name} cannot be started: {error}.")
+            return CANNOT_START
+        finally:
+            os.close(writing)
+        self._changed()
+        if self._stopping.is_set():  # the signal came before there was anything to send it to
+            signal_process(running.pid, signal.SIGTERM)
+        readiness = asyncio.create_task(self._become_ready())
+        code = await running.ended()
+        readiness.cancel()
+        self.running = None
+        kill_session(running.pid)
+        self._changed()
+        await asyncio.wait({lines})
+        return code
+
+    async def _become_ready(self) -> None:
+        await until_ready(self.process)
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+    def _failure(self, code: int) -> LanewayError:
+        last = self._output.last_line(self.process.name)
+        if code == MISCONFIGURED and last:
+            return ConfigurationError(last)
+        said = f"; it said: {last}" if last else f"; see {self.process.log}." if self.process.log else "."
+        return Unavailable(f"{self.process.name} {_how_it_ended(code)} while it was starting{said}")
 
 
-def _require_free(spec: ProcessSpec) -> None:
-    if spec.port is not None:
-        require_free(spec.port, spec.name, "--port" if spec.role == "rest" else "--base-port")
-
-
-async def _answers(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return True
+def _how_it_ended(code: int) -> str:
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with code {code}"

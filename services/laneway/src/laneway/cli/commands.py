@@ -1,0 +1,112 @@
+"""The commands and their options."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from laneway.settings import Settings
+
+app = typer.Typer(
+    name="laneway",
+    help="One contract, and every call picks its lane.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DATA = Path("var/laneway")
+
+Port = Annotated[
+    int | None, typer.Option(help="Port of the edge; 0 finds a free one.  [default: LANEWAY_REST_PORT, 8080]")
+]
+BasePort = Annotated[
+    int | None,
+    typer.Option(help="First port of everything else; 0 finds free ones.  [default: LANEWAY_GRPC_PORT, 50051]"),
+]
+Data = Annotated[Path, typer.Option(help="Folder of databases, broker and state.")]
+
+
+@app.command()
+def run(
+    service: str,
+    role: Annotated[str, typer.Option(help="rest, grpc or worker.")],
+) -> None:
+    """Run one role of one service, until SIGTERM."""
+    settings = Settings.load()
+    from laneway.runtime import run as run_role
+
+    run_role(service, role, settings)
+
+
+@app.command()
+def migrate(services: Annotated[list[str] | None, typer.Argument(help="All, if none is named.")] = None) -> None:
+    """Bring databases to the revisions of this code."""
+    settings = Settings.load()
+    from laneway.cli import discovery
+    from laneway.cli.up.run import migrate as migrate_all
+
+    chosen = discovery.installed(services or ())
+    migrate_all(chosen, settings.database_url)
+    for each in chosen:
+        if each.database:
+            print(f"{each.name}: up to date")
+
+
+@app.command()
+def up(port: Port = None, base_port: BasePort = None, data: Data = DATA) -> None:
+    """Run every installed service on this machine; Ctrl-C stops all of it."""
+    settings = Settings.load()
+    from laneway.cli.up.run import run_up
+
+    port, base_port = _ports(settings, port, base_port)
+    asyncio.run(run_up(settings, port=port, base_port=base_port, data=data))
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Port of the edge; 0 finds a free one.")] = 0,
+    base_port: Annotated[int, typer.Option(help="First port of everything else; 0 finds free ones.")] = 0,
+) -> None:
+    """Run everything in a fresh folder, walk through it once, show the trace, stop."""
+    settings = Settings.load()
+    from laneway.cli.demo import run_demo
+
+    asyncio.run(run_demo(settings, port=port, base_port=base_port))
+
+
+@app.command()
+def trace(
+    trace_id: str,
+    data: Data = DATA,
+    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+) -> None:
+    """Show a trace that the running `laneway up` has collected."""
+    from laneway.cli.traces import fetch_trace
+
+    spans = fetch_trace(trace_id, data)
+    if format == "json":
+        print(json.dumps([span.to_json() for span in spans], indent=1))
+        return
+    from rich.console import Console
+
+    from laneway.cli.trace_tree import print_trace
+
+    print_trace(spans, trace_id, Console())
+
+
+@app.command()
+def companion(name: str) -> None:
+    """Run a companion: a program that services need beside them on a laptop. It serves on PORT."""
+    from laneway.cli import discovery
+
+    discovery.companion(name)()
+
+
+def _ports(settings: Settings, port: int | None, base_port: int | None) -> tuple[int, int]:
+    return (
+        settings.rest_port if port is None else port,
+        settings.grpc_port if base_port is None else base_port,
+    )

@@ -1,0 +1,90 @@
+"""What is installed: services, their companions and demos, by entry point. Loads a thing only when it is asked for."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from laneway.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from laneway.service import Service
+
+SERVICES = "laneway.services"
+COMPANIONS = "laneway.companions"
+"""Programs that services need beside them on a laptop: `def main() -> None` that serves on `PORT`."""
+DEMOS = "laneway.demos"
+"""Scenarios: `async def demo(http_url: str, mail_url: str) -> str`, the id of the trace to show."""
+
+Demo = Callable[[str, str], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An installed service, as far as running it is concerned."""
+
+    name: str
+    roles: tuple[str, ...]
+    queues: tuple[str, ...] = ()
+    migrations: Path | None = None
+    database: bool = True
+
+
+def service_names() -> Sequence[str]:
+    """The names of all installed services."""
+    return sorted(entry_points(group=SERVICES).names)
+
+
+def installed(names: Sequence[str] = ()) -> Sequence[Installed]:
+    """The named services; without names, all.
+
+    Raises:
+        ConfigurationError: there is none, or one of them is not as it must be.
+    """
+    chosen = names or service_names()
+    if not chosen:
+        raise ConfigurationError(
+            f"No service is installed; a distribution names its services in the entry-point group `{SERVICES}`."
+        )
+    from laneway.runtime import describe
+
+    return [_seen(name, describe(name)) for name in chosen]
+
+
+def companion_names() -> Sequence[str]:
+    """The names of all installed companions."""
+    return sorted(entry_points(group=COMPANIONS).names)
+
+
+def companion(name: str) -> Callable[[], None]:
+    """The program of a companion.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    run: Callable[[], None] = _entry(COMPANIONS, name, "companion").load()
+    return run
+
+
+def the_demo() -> Demo:
+    """The scenario of this installation.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    for name in sorted(entry_points(group=DEMOS).names):
+        demo: Demo = _entry(DEMOS, name, "demo").load()
+        return demo
+    raise ConfigurationError(f"No demo is installed; a distribution names one in the entry-point group `{DEMOS}`.")
+
+
+def _entry(group: str, name: str, kind: str) -> EntryPoint:
+    for entry in entry_points(group=group, name=name):
+        return entry
+    known = ", ".join(sorted(entry_points(group=group).names)) or "none"
+    raise ConfigurationError(f"There is no {kind} `{name}`; installed are: {known}.")
+
+
+def _seen(name: str, service: "Service") -> Installed:
+    return Installed(name, service.roles, tuple(sorted(service.queues)), service.migrations, service.database)

