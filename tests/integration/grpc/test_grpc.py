@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,17 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from laneway.call import Call, Surroundings
 from laneway.contract.model import Contract, Method
 from laneway.errors import (
+    Cancelled,
     ConfigurationError,
     DeadlineExceeded,
     FailedPrecondition,
     Internal,
+    InvalidArgument,
     NotFound,
     Unavailable,
     Unimplemented,
@@ -30,6 +33,7 @@ from laneway.lanes.grpc.server import GrpcServer
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
 from tests.fixtures.protos import service_of
+from tests.fixtures.shelf import Shelf
 
 BODY = """
 service Shelf {
@@ -74,6 +78,8 @@ async def wire(tmp_path: Path) -> AsyncIterator[Wire]:
             raise NotFound("not there", reason="NO_BOOK", metadata={"book": "x"}, retry_after=1.5)
         if request.name == "crash":
             raise ValueError("secret")
+        if request.name == "called off":
+            raise Cancelled("called off")
         if request.name == "wait":
             try:
                 await wire.go_on.wait()
@@ -82,18 +88,22 @@ async def wire(tmp_path: Path) -> AsyncIterator[Wire]:
                 raise
         if request.name == "half":
             call.degrade("half")
+        if request.name == "halb":
+            call.degrade("100 % der Größe –\nunbekannt")
         return reply(text=request.name)
 
     async def watch(request: Any, call: Call) -> AsyncIterator[Any]:
-        for number in range(3):
-            yield reply(text=str(number))
-        if request.name == "fails":
-            raise NotFound("gone", reason="GONE")
-        if request.name == "wait":
-            try:
+        try:
+            for number in range(3):
+                yield reply(text=str(number))
+            if request.name == "crash":
+                raise ValueError("secret")
+            if request.name == "fails":
+                raise NotFound("gone", reason="GONE")
+            if request.name == "wait":
                 await wire.go_on.wait()
-            finally:
-                wire.cancelled.set()
+        finally:
+            wire.cancelled.set()
 
     async def total(requests: AsyncIterator[Any], call: Call) -> Any:
         return reply(text=str(sum([1 async for _ in requests])))
@@ -114,6 +124,18 @@ async def wire(tmp_path: Path) -> AsyncIterator[Wire]:
     yield wire
     await wire.transport.close()
     await server.stop(0.1)
+
+
+@asynccontextmanager
+async def serving(shelf: Shelf) -> AsyncIterator[GrpcTransport]:
+    server = GrpcServer(shelf.dispatcher, host="127.0.0.1", port=0)
+    await server.start()
+    transport = GrpcTransport(lambda _: f"127.0.0.1:{server.port}")
+    try:
+        yield transport
+    finally:
+        await transport.close()
+        await server.stop(0.1)
 
 
 async def test_a_call_carries_its_key_and_headers(wire: Wire) -> None:
@@ -140,11 +162,39 @@ async def test_a_degraded_answer_says_why(wire: Wire) -> None:
     assert (await wire.call("half")).degraded == "half"
 
 
+async def test_the_reason_of_a_degraded_answer_may_be_of_any_script(wire: Wire) -> None:
+    assert (await wire.call("halb")).degraded == "100 % der Größe –\nunbekannt"
+
+
+async def test_a_repeated_key_is_answered_as_replayed(shelf: Shelf) -> None:
+    async def put(request: Any, call: Call) -> Any:
+        return shelf.reply("done")
+
+    shelf.handle("Put", put)
+    async with serving(shelf) as transport:
+        request = shelf.request("Put", request_id="k")
+        first, again = [await transport.unary(shelf.method("Put"), request, {}, 5) for _ in range(2)]
+    assert (first.replayed, again.replayed) == (False, True)
+
+
+async def test_a_subscription_is_not_served(shelf: Shelf) -> None:
+    async with serving(shelf) as transport:
+        with pytest.raises(Unimplemented):
+            await transport.unary(shelf.method("On"), shelf.request("On", name="book"), {}, 5)
+
+
+@pytest.mark.parametrize("value", ["ключ", "two\nlines"])
+async def test_a_header_that_grpc_cannot_carry_is_refused_by_name(wire: Wire, value: str) -> None:
+    with pytest.raises(InvalidArgument, match="idempotency-key: gRPC carries printable ASCII only"):
+        await wire.call("book", headers={"idempotency-key": value})
+
+
 async def test_the_deadline_travels_and_ends_the_handler(wire: Wire) -> None:
     with pytest.raises(DeadlineExceeded):
         await wire.call("wait", timeout=0.1)
-    remaining = wire.calls[0].facts.deadline
+    remaining = wire.calls[0].remaining()
     assert remaining is not None
+    assert remaining <= 0.1
     async with asyncio.timeout(5):
         await wire.cancelled.wait()
 
@@ -174,16 +224,59 @@ async def test_an_error_ends_a_stream_after_what_was_sent(wire: Wire) -> None:
     seen = []
     with pytest.raises(NotFound) as raised:
         async for reply in wire.transport.stream(wire.methods["Watch"], wire.request(name="fails"), {}, 5):
-            seen.append(reply.text)  # noqa: PERF401
+            seen.append(reply.text)  # noqa: PERF401 what was seen before the error
     assert (seen, raised.value.reason) == (["0", "1", "2"], "GONE")
 
 
-async def test_leaving_a_stream_early_cancels_it(wire: Wire) -> None:
+@pytest.mark.parametrize("name", ["Sum", "Echo"])
+async def test_what_a_callers_own_stream_raises_comes_back_to_the_caller(wire: Wire, name: str) -> None:
+    async def broken() -> AsyncIterator[Any]:
+        yield wire.request()
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        async for _ in wire.transport.stream(wire.methods[name], broken(), {}, 5):
+            pass
+
+
+async def test_cancelling_a_caller_that_streams_is_a_cancellation(wire: Wire) -> None:
+    begun = asyncio.Event()
+
+    async def endless() -> AsyncIterator[Any]:
+        begun.set()
+        await asyncio.Event().wait()
+        yield wire.request()
+
+    async def total() -> Any:
+        return [reply async for reply in wire.transport.stream(wire.methods["Sum"], endless(), {}, None)]
+
+    call = asyncio.create_task(total())
+    await begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_a_crash_in_a_stream_is_told_to_the_log_only(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Internal) as raised:
+        async for _ in wire.transport.stream(wire.methods["Watch"], wire.request(name="crash"), {}, 5):
+            pass
+    assert "secret" not in raised.value.message
+    assert "secret" in caplog.text
+
+
+@pytest.mark.parametrize("taken", [1, 2, 3])
+async def test_leaving_a_stream_early_cancels_it_wherever_it_is(
+    wire: Wire, caplog: pytest.LogCaptureFixture, taken: int
+) -> None:
     replies = wire.transport.stream(wire.methods["Watch"], wire.request(name="wait"), {}, None)
     async with aclosing(replies):  # type: ignore[type-var]
-        assert (await anext(replies)).text == "0"
+        for number in range(taken):
+            assert (await anext(replies)).text == str(number)
     async with asyncio.timeout(5):
         await wire.cancelled.wait()
+    await wire.server.stop(1)
+    assert not caplog.records
 
 
 async def test_a_queue_only_method_is_refused_with_a_sentence(wire: Wire) -> None:
@@ -191,10 +284,13 @@ async def test_a_queue_only_method_is_refused_with_a_sentence(wire: Wire) -> Non
         await wire.transport.unary(wire.methods["Tidy"], wire.request(), {}, 5)
 
 
-async def test_bytes_that_are_no_request_are_the_callers_mistake(wire: Wire) -> None:
+@pytest.mark.parametrize("name", ["Put", "Watch", "Sum", "Echo"])
+async def test_bytes_that_are_no_request_are_the_callers_mistake(wire: Wire, name: str) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{wire.server.port}") as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await channel.unary_unary("/test.shelf.v1.Shelf/Put")(b"\xff\xff\xff", timeout=5)
+            replies = channel.stream_stream(wire.methods[name].path)(iter([b"\xff\xff\xff"]), timeout=5)
+            async for _ in replies:
+                pass
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -204,6 +300,18 @@ async def test_a_service_that_is_not_there_is_unavailable(wire: Wire) -> None:
         await nowhere.unary(wire.methods["Put"], wire.request(), {}, 5)
     assert raised.value.reason == "UNREACHABLE"
     await nowhere.close()
+
+
+async def test_reflection_lists_what_is_served(wire: Wire) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{wire.server.port}") as channel:
+        ask = reflection_pb2.ServerReflectionRequest(list_services="")
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        [listed] = [reply async for reply in stub.ServerReflectionInfo(iter([ask]), timeout=5)]
+    assert [service.name for service in listed.list_services_response.service] == [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "test.shelf.v1.Shelf",
+    ]
 
 
 async def test_health_follows_the_server(wire: Wire) -> None:
@@ -219,14 +327,49 @@ async def test_health_follows_the_server(wire: Wire) -> None:
         await stopping
 
 
-async def test_a_stop_finishes_what_runs(wire: Wire) -> None:
+async def test_a_stop_finishes_what_runs_and_takes_nothing_new(wire: Wire) -> None:
     call = asyncio.create_task(wire.call("wait"))
     await wire.entered.wait()
     stopping = asyncio.create_task(wire.server.stop(5))
-    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        async with asyncio.timeout(5):
+            while True:
+                await wire.call("new")
+    assert not call.done()
     wire.go_on.set()
     assert (await call).message.text == "wait"
     await stopping
+
+
+async def test_a_call_that_outlasts_the_grace_is_unavailable_and_not_cancelled(wire: Wire) -> None:
+    call = asyncio.create_task(wire.call("wait"))
+    await wire.entered.wait()
+    await wire.server.stop(0.05)
+    with pytest.raises(Unavailable):
+        await call
+    assert wire.cancelled.is_set()
+
+
+async def test_a_call_that_a_stopping_server_drops_is_unavailable_and_not_cancelled(wire: Wire) -> None:
+    async def drop(request: bytes, context: Any) -> None:
+        await context.abort(grpc.StatusCode.CANCELLED)
+
+    dropping = grpc.aio.server()
+    handlers = {"Put": grpc.unary_unary_rpc_method_handler(drop)}
+    dropping.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.shelf.v1.Shelf", handlers),))
+    port = dropping.add_insecure_port("127.0.0.1:0")
+    await dropping.start()
+    transport = GrpcTransport(lambda _: f"127.0.0.1:{port}")
+    with pytest.raises(Unavailable) as raised:
+        await transport.unary(wire.methods["Put"], wire.request(), {}, 5)
+    assert raised.value.reason == "INTERRUPTED"
+    await transport.close()
+    await dropping.stop(0)
+
+
+async def test_a_handlers_own_cancelled_stays_what_it_is(wire: Wire) -> None:
+    with pytest.raises(Cancelled, match="called off"):
+        await wire.call("called off")
 
 
 async def test_a_taken_port_is_one_sentence(wire: Wire) -> None:

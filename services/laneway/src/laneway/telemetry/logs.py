@@ -14,12 +14,16 @@ _OF_A_RECORD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
 _NO_FACTS = _OF_A_RECORD | {"message", "asctime", "taskName", "color_message"}  # the last is uvicorn's
 
 
+_PER_MESSAGE = ("celery.app.trace", "celery.worker.strategy")
+"""Celery says twice for each message what our span and metrics say once."""
+
+
 def configure(service: str, format: Literal["text", "json"], level: str) -> None:
     """Send all logs of the process to standard error, in one format."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(service) if format == "json" else _Text())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "alembic", "uvicorn.access", "asyncio"):
+    for noisy in ("httpx", "httpcore", "alembic", "uvicorn.access", "asyncio", *_PER_MESSAGE):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
@@ -11,7 +12,7 @@ from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
 from laneway.contract.model import Method
-from laneway.errors import FailedPrecondition, LanewayError, Unavailable, error_of
+from laneway.errors import FailedPrecondition, InvalidArgument, LanewayError, Unavailable, error_of
 from laneway.lanes.status import error_from
 from laneway.lanes.transport import Answer
 from laneway.telemetry import names
@@ -53,8 +54,11 @@ class GrpcTransport:
             trailers = _headers(await call.trailing_metadata())
         except grpc.aio.AioRpcError as error:
             raise _error(error, method) from None
+        degraded = trailers.get(names.DEGRADED)
         return Answer(
-            message=message, degraded=trailers.get(names.DEGRADED), replayed=trailers.get(names.REPLAYED) == "true"
+            message=message,
+            degraded=None if degraded is None else unquote(degraded),
+            replayed=trailers.get(names.REPLAYED) == "true",
         )
 
     async def stream(
@@ -65,7 +69,8 @@ class GrpcTransport:
         timeout: float | None,
     ) -> AsyncIterator[Message]:
         """Stream the replies; leaving early cancels the call."""
-        call = self._open(method, requests, headers, timeout)
+        sent = requests if isinstance(requests, Message) else _Sent(requests)
+        call = self._open(method, sent, headers, timeout)
         try:
             if not method.server_streaming:
                 yield await call
@@ -74,6 +79,10 @@ class GrpcTransport:
                 yield reply
         except grpc.aio.AioRpcError as error:
             raise _error(error, method) from None
+        except asyncio.CancelledError:
+            if isinstance(sent, _Sent) and sent.failure is not None:
+                raise sent.failure from None
+            raise
         finally:
             call.cancel()
 
@@ -115,8 +124,27 @@ class GrpcTransport:
         self._channels.clear()
 
 
+class _Sent:
+    """A caller's stream, with what it raised: gRPC drops that and cancels the call instead."""
+
+    def __init__(self, requests: AsyncIterable[Message]) -> None:
+        self.failure: Exception | None = None
+        self._requests = requests
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        try:
+            async for request in self._requests:
+                yield request
+        except Exception as error:
+            self.failure = error
+            raise
+
+
 def _metadata(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(headers.items())
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise InvalidArgument(f"{name}: gRPC carries printable ASCII only; write {value!r} in it.")
+    return tuple((name.lower(), value) for name, value in headers.items())
 
 
 def _headers(metadata: Any) -> dict[str, str]:
@@ -131,4 +159,7 @@ def _error(error: grpc.aio.AioRpcError, method: Method) -> LanewayError:
     details = error.details() or f"{method.full_name} failed."
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         return Unavailable(f"{method.owner} cannot be reached: {details}", reason="UNREACHABLE")
+    if error.code() is grpc.StatusCode.CANCELLED:
+        # Our own cancellation is a CancelledError and a handler's has details: this is a server that stops.
+        return Unavailable(f"{method.owner} stopped before it answered.", reason="INTERRUPTED")
     return error_of(code, details)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
@@ -13,7 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from laneway.call import Lane
 from laneway.contract.model import Method
-from laneway.errors import ConfigurationError, InvalidArgument
+from laneway.errors import ConfigurationError, InvalidArgument, LanewayError
 from laneway.lanes.dispatch import Arrival, Dispatcher
 from laneway.lanes.grpc.channel import MAX_MESSAGE_BYTES, STATUS_DETAILS
 from laneway.lanes.status import status_of
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTION_AGE = 300.0
 """Seconds; clients that balance over DNS find new replicas only when a connection ends."""
+
+_AS_IT_IS = " !#$&'()*+,/:;<=>?@[]^`{|}\"\\"
+"""Printable ASCII that a trailer carries unquoted, besides what `quote` leaves alone; not `%`."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -51,7 +55,7 @@ class GrpcServer:
         """Listen and report healthy.
 
         Raises:
-            ConfigurationError: the port is taken.
+            ConfigurationError: the port is taken, or the host is not one of this machine.
         """
         for service in self._services:
             methods = [m for m in self._dispatcher.contract if m.service_name == service and not m.policy.subscription]
@@ -60,11 +64,14 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         own = [health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection([*self._services, *own], self._server)
+        host = f"[{self._host}]" if ":" in self._host else self._host
         try:
-            self.port = self._server.add_insecure_port(f"{self._host}:{self.port}")
+            self.port = self._server.add_insecure_port(f"{host}:{self.port}")
         except RuntimeError:
+            # gRPC does not tell which of the two it was.
             raise ConfigurationError(
-                f"Port {self.port} is taken on {self._host}; stop what uses it, or set LANEWAY_GRPC_PORT."
+                f"Port {self.port} is taken on {self._host}, or {self._host} is no address of this machine; "
+                "stop what uses it, or set LANEWAY_GRPC_PORT or LANEWAY_HOST."
             ) from None
         await self._server.start()
         await self._report(health_pb2.HealthCheckResponse.SERVING)
@@ -105,12 +112,14 @@ class GrpcServer:
         return call
 
     def _stream(self, method: Method) -> Any:
-        async def call(given: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Message]:
-            requests = _parse_all(method, given) if method.client_streaming else _parse(method, given)
+        # Writes the replies itself: gRPC would leave a generator suspended when its caller goes away, to be
+        # closed at some later time, in a context in which its span and current call cannot be reset.
+        async def call(given: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             try:
+                requests = _parse_all(method, given) if method.client_streaming else _parse(method, given)
                 async with aclosing(self._dispatcher.stream(method, requests, _arrival(context))) as replies:
                     async for reply in replies:
-                        yield reply
+                        await context.write(reply)
             except Exception as error:
                 await _abort(context, error, method)
 
@@ -151,13 +160,14 @@ def _arrival(context: "grpc.aio.ServicerContext[Any, Any]") -> Arrival:
 
 
 def _trailers(answer: Answer) -> tuple[tuple[str, str], ...]:
-    degraded = () if answer.degraded is None else ((names.DEGRADED, answer.degraded),)
+    # A reason is for people and may be of any script; metadata is ASCII.
+    degraded = () if answer.degraded is None else ((names.DEGRADED, quote(answer.degraded, safe=_AS_IT_IS)),)
     return (*degraded, (names.REPLAYED, "true")) if answer.replayed else degraded
 
 
 async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: Exception, method: Method) -> NoReturn:
     status = status_of(error)
-    if status.code == grpc.StatusCode.INTERNAL.value[0]:
-        log.error("call failed", extra={"method": method.full_name, "cause": type(error).__name__})
+    if not isinstance(error, LanewayError):
+        log.error("call failed", exc_info=error, extra={"method": method.full_name})
     await context.abort(_CODES[status.code], status.message, ((STATUS_DETAILS, status.SerializeToString()),))
     raise AssertionError("abort raises")
