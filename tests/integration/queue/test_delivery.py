@@ -4,10 +4,13 @@ import asyncio
 
 import redis.asyncio as valkey_client
 
+from laneway.contract.policy import Queue, QueueUse
 from laneway.errors import NotFound, Unavailable
 from laneway.lanes.operation import PUBLISH_GRACE
 from laneway.lanes.queue.broker import Published
+from laneway.lanes.queue.delivery import backoff
 from laneway.store import operations, outbox
+from laneway.store.operations import State
 from tests.integration.queue.conftest import WINDOW
 
 
@@ -196,6 +199,15 @@ async def test_work_that_was_not_started_in_time_ends_expired(lane) -> None:
     operation = await operations.get(lane.shelf.store, "m1")
     assert operation.error is not None
     assert b"START_EXPIRED" in operation.error
+    assert operation.state is State.EXPIRED
+
+
+def test_backoff_never_overflows() -> None:
+    work = Queue(
+        queue="q", use=QueueUse.ONLY, start_within=None, run_timeout=1, max_attempts=9999, initial_backoff=1,
+        max_backoff=300,
+    )  # fmt: skip
+    assert 150 <= backoff(work, 2000) <= 300
 
 
 async def test_a_broker_that_is_away_is_unavailable_and_back_when_it_is(valkey, lane) -> None:

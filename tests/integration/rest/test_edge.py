@@ -22,6 +22,7 @@ from laneway.lanes.outgoing import Lanes
 from laneway.lanes.rest.app import MAX_BODY_BYTES, rest_app
 from laneway.lanes.rest.server import serve
 from laneway.resilience.pipeline import Pipelines
+from laneway.telemetry.admin import Health
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
 from tests.fixtures.protos import service_of
@@ -256,11 +257,42 @@ async def test_a_stop_finishes_what_runs(edge: Edge) -> None:
         assert (await call).status_code == 200
 
 
+async def test_while_it_drains_it_answers_and_closes_each_connection(edge: Edge) -> None:
+    stopped, health, port = asyncio.Event(), Health(asyncio.get_running_loop()), free_port()
+    serving = asyncio.create_task(
+        serve(edge.app, host="127.0.0.1", port=port, stopped=stopped, grace=5, drain=60, health=health)
+    )
+    async with asyncio.timeout(10), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        while not health.ready:
+            await asyncio.sleep(0.01)
+        await connectable(port)
+        assert "connection" not in (await client.get("/healthz")).headers
+        stopped.set()
+        while health.ready:
+            await asyncio.sleep(0)
+        answers = [await client.get("/healthz") for _ in range(3)]
+    assert [(answer.status_code, answer.headers["connection"]) for answer in answers] == [(200, "close")] * 3
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
 async def test_a_taken_port_is_one_sentence(edge: Edge) -> None:
     async with listening(edge) as url:
         port = int(url.rpartition(":")[2])
         with pytest.raises(ConfigurationError, match=f"Port {port} cannot be used .* LANEWAY_REST_PORT"):
             await serve(edge.app, host="127.0.0.1", port=port, stopped=asyncio.Event(), grace=1)
+
+
+async def connectable(port: int) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.01)
+            continue
+        writer.close()
+        await writer.wait_closed()
+        return
 
 
 class listening:  # noqa: N801 reads as a statement
@@ -275,15 +307,8 @@ class listening:  # noqa: N801 reads as a statement
         serving = serve(self._edge.app, host="127.0.0.1", port=self._port, stopped=self._stopped, grace=5)
         self._task = asyncio.create_task(serving)
         async with asyncio.timeout(10):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", self._port)
-                except OSError:
-                    await asyncio.sleep(0.01)
-                    continue
-                writer.close()
-                await writer.wait_closed()
-                return f"http://127.0.0.1:{self._port}"
+            await connectable(self._port)
+        return f"http://127.0.0.1:{self._port}"
 
     async def __aexit__(self, *_: object) -> None:
         self._stopped.set()

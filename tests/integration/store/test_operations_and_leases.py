@@ -13,15 +13,13 @@ async def state(store: Store) -> State | None:
     return operation.state if operation else None
 
 
-async def test_an_operation_goes_from_pending_over_running_to_its_result(store: Store) -> None:
+async def test_an_operation_goes_from_pending_to_its_result(store: Store) -> None:
     await store.commit([CREATE])
     pending = await state(store)
-    await store.commit([operations.mark_running("op-1", now=2.0)])
-    running = await state(store)
     await store.commit([operations.succeed("op-1", reply_type="Shipment", reply=b"\x01", now=3.0)])
 
     operation = await operations.get(store, "op-1")
-    assert (pending, running) == (State.PENDING, State.RUNNING)
+    assert pending is State.PENDING
     assert operation is not None
     assert operation.done
     assert (operation.method, operation.state, operation.reply_type, operation.reply) == (
@@ -34,10 +32,10 @@ async def test_an_operation_goes_from_pending_over_running_to_its_result(store: 
 
 
 async def test_creating_again_changes_nothing(store: Store) -> None:
-    await store.commit([CREATE, operations.mark_running("op-1", now=2.0)])
+    await store.commit([CREATE, operations.fail("op-1", error=b"", now=2.0)])
     await store.commit([CREATE])
 
-    assert await state(store) is State.RUNNING
+    assert await state(store) is State.FAILED
 
 
 @pytest.mark.parametrize(
@@ -50,7 +48,6 @@ async def test_creating_again_changes_nothing(store: Store) -> None:
 )
 async def test_an_end_is_final(store: Store, end: Write, expected: State) -> None:
     await store.commit([CREATE, end])
-    await store.commit([operations.mark_running("op-1", now=4.0)])
     await store.commit([operations.succeed("op-1", reply_type="Late", reply=b"late", now=5.0)])
 
     operation = await operations.get(store, "op-1")

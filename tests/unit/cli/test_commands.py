@@ -60,6 +60,21 @@ def test_without_valkey_the_sentence_says_what_to_install(tmp_path: Path) -> Non
     )
 
 
+def test_databases_are_migrated_without_what_up_embeds(tmp_path: Path) -> None:
+    hidden = tmp_path / "aiosmtpd"
+    hidden.mkdir()
+    (hidden / "__init__.py").write_text("raise ImportError")
+
+    ended = laneway(
+        "migrate", "orders",
+        PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        LANEWAY_DATABASE_URL=f"sqlite:///{tmp_path}/{{service}}.db",
+    )  # fmt: skip
+
+    assert ended.stderr == ""
+    assert ended.stdout == "orders: up to date\n"
+
+
 @pytest.fixture
 def taken() -> Iterator[int]:
     port = next(from_base(0))

@@ -4,6 +4,7 @@ import pytest
 
 from laneway.contract.model import Method, method_of
 from laneway.contract.policy import QueueUse
+from laneway.errors import ConfigurationError
 from tests.fixtures.protos import HEAD, service_of
 
 
@@ -52,3 +53,17 @@ def test_a_queue_is_declared_by_the_method_and_tuned_by_the_service(method) -> N
     assert method(f"option (laneway.v1.call) = {{{keyed}}};", service=service).policy.queue is None
     queue = method(f"option (laneway.v1.call) = {{{keyed} queue {{use: ONLY}}}};", service=service).policy.queue
     assert (queue.queue, queue.max_attempts, queue.use) == ("bulk", 2, QueueUse.ONLY)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("{breaker {failure_rate: 2}}", "breaker.failure_rate is 2; it must be above 0 and at most 1"),
+        ("{retry {max_attempts: 0}}", "retry.max_attempts is 0; it must be at least 1"),
+        ("{idempotency {} queue {max_attempts: 0}}", "queue.max_attempts is 0; it must be at least 1"),
+        ("{deadline {}}", "deadline is 0; it must be at least 0.001"),
+    ],
+)
+def test_a_number_that_cannot_be_obeyed_is_refused_with_the_contract(method, options: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"test.shelf.v1.Shelf.Put: {problem}"):
+        method(f"option (laneway.v1.call) = {options};")

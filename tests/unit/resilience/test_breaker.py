@@ -240,5 +240,5 @@ def test_listeners_are_told_each_change_and_cannot_break_a_call(policy, clock, c
     ids=str,
 )
 def test_a_policy_that_could_never_work_is_refused(policy: BreakerPolicy, mistake):
-    with pytest.raises(ConfigurationError, match=f"payments has {next(iter(mistake))}"):
+    with pytest.raises(ConfigurationError, match=f"payments: {next(iter(mistake))} is"):
         Breaker("payments", replace(policy, **mistake))

@@ -1,11 +1,9 @@
 """What a process counts."""
 
 import asyncio
-import urllib.request
 
 import pytest
 
-from laneway.cli.up.ports import from_base
 from laneway.errors import Unavailable
 from laneway.telemetry.metrics import Metrics
 
@@ -56,14 +54,3 @@ def test_two_processes_in_one_count_apart() -> None:
     one.replayed("a")
 
     assert not any(line.startswith("laneway_idempotent_replays_total{") for line in lines(other))
-
-
-def test_metrics_are_served(metrics: Metrics) -> None:
-    port = next(from_base(0))
-    metrics.replayed("a")
-
-    with (
-        metrics.serve("127.0.0.1", port),
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer,
-    ):
-        assert b"laneway_idempotent_replays_total" in answer.read()

@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 
 from laneway.call import Surroundings
 from laneway.contract.model import Contract, Method
+from laneway.contract.tuning import Tuning
 from laneway.errors import ConfigurationError, FailedPrecondition, LanewayError
 from laneway.lanes.dispatch import Dispatcher
 from laneway.lanes.outgoing import Lanes
@@ -30,6 +31,7 @@ from laneway.service import Service
 from laneway.settings import Settings
 from laneway.store import Store
 from laneway.telemetry import logs
+from laneway.telemetry.admin import Health, serve_admin
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
 from laneway.v1 import system_pb2
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from laneway.lanes.queue.valkey import ValkeyBroker
 
 log = logging.getLogger(__name__)
+
+WAIT_FOR_DATABASE = 1.0
+"""Seconds between looks at a database that is not ready yet."""
 
 Factory = Callable[[Lanes], Service]
 
@@ -111,6 +116,8 @@ class Process:
     settings: Settings
     tracing: Tracing
     metrics: Metrics
+    tuning: Tuning
+    health: Health
     lanes: Lanes
 
 
@@ -122,14 +129,15 @@ async def process(name: str, factory: Factory, settings: Settings) -> AsyncItera
     async with AsyncExitStack() as stack:
         tracing = Tracing.for_settings(name, settings)
         stack.callback(tracing.shutdown)
-        metrics = Metrics()
+        metrics, health, tuning = Metrics(), Health(asyncio.get_running_loop()), Tuning(settings.policy_folder)
         if settings.admin_port is not None:
-            stack.enter_context(metrics.serve(settings.host, settings.admin_port))
+            stack.enter_context(serve_admin(health, metrics.render, host=settings.host, port=settings.admin_port))
         transport = GrpcTransport(settings.target)
         stack.push_async_callback(transport.close)
         pipelines = Pipelines(listeners=[metrics.breaker_changed])
-        lanes = Lanes(transport, pipelines=pipelines, tracing=tracing, metrics=metrics)
-        yield Process(factory(lanes), settings, tracing, metrics, lanes)
+        lanes = Lanes(transport, pipelines=pipelines, tracing=tracing, metrics=metrics, tuning=tuning)
+        await stack.enter_async_context(running(tuning.keep()))
+        yield Process(factory(lanes), settings, tracing, metrics, tuning, health, lanes)
 
 
 async def serve_rest(name: str, factory: Factory, settings: Settings) -> None:
@@ -142,7 +150,13 @@ async def serve_rest(name: str, factory: Factory, settings: Settings) -> None:
             raise ConfigurationError(f"`{name}` exposes nothing over REST; give it `expose` or `routers`.")
         app = rest_app(own.lanes, own.service.exposed, own.service.routers, tracing=own.tracing, metrics=own.metrics)
         await serve(
-            app, host=settings.host, port=settings.rest_port, stopped=stop_signal(), grace=settings.grace_seconds
+            app,
+            host=settings.host,
+            port=settings.rest_port,
+            stopped=stop_signal(),
+            grace=settings.grace_seconds,
+            drain=settings.drain_seconds,
+            health=own.health,
         )
 
 
@@ -169,9 +183,11 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
         server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port)
         async with running(*duties):
             await server.start()
+            own.health.begin()
             log.info("serving", extra={"port": settings.grpc_port})
             await stopped.wait()
-            await server.stop(settings.grace_seconds)
+            own.health.end()
+            await server.stop(settings.grace_seconds, drain=settings.drain_seconds)
 
 
 def run_worker(name: str, factory: Factory, settings: Settings) -> None:
@@ -195,10 +211,13 @@ def run_worker(name: str, factory: Factory, settings: Settings) -> None:
         )
 
         def stopping() -> None:
+            own.health.end()
             thread.submit(own.hand_back_after(settings.grace_seconds))
 
         log.info("consuming", extra={"queues": " ".join(sorted(own.queues))})
-        run_celery(app, slots=settings.worker_slots, name=settings.instance, stopping=stopping)
+        run_celery(
+            app, slots=settings.worker_slots, name=settings.instance, consuming=own.health.begin, stopping=stopping
+        )
         thread.loop.call_soon_threadsafe(own.stopped.set)
         side.result()
     finally:
@@ -211,6 +230,7 @@ class Bench:
 
     methods: dict[str, Method]
     deliveries: "Deliveries"
+    health: Health
     stopped: asyncio.Event
 
     @property
@@ -234,10 +254,12 @@ async def worker_side(name: str, factory: Factory, settings: Settings, bench: "F
         methods = {method.full_name: method for queue in own.service.queues.values() for method in queue}
         if back.broker is None or not methods:
             raise ConfigurationError(f"`{name}` has no queue and no subscription; it needs no worker.")
-        deliveries = Deliveries(back.dispatcher, back.broker, methods, metrics=own.metrics, clock=time)
+        deliveries = Deliveries(
+            back.dispatcher, back.broker, methods, metrics=own.metrics, clock=time, tuning=own.tuning
+        )
         stopped = asyncio.Event()
         async with running(deliveries.keep_markers()):
-            bench.set_result(Bench(methods, deliveries, stopped))
+            bench.set_result(Bench(methods, deliveries, own.health, stopped))
             await stopped.wait()
 
 
@@ -281,7 +303,12 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
             methods |= system.methods
         surroundings = Surroundings(store=store, tracing=own.tracing, wall_clock=time, monotonic=monotonic)
         dispatcher = Dispatcher(
-            Contract(methods), handlers, surroundings=surroundings, metrics=own.metrics, publishing=publishing
+            Contract(methods),
+            handlers,
+            surroundings=surroundings,
+            metrics=own.metrics,
+            tuning=own.tuning,
+            publishing=publishing,
         )
         stack.push_async_callback(dispatcher.close)
         yield Backend(dispatcher, store, broker)
@@ -300,12 +327,19 @@ async def running(*duties: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def open_store(service: Service, settings: Settings) -> Store:
-    """The service's database, whose schema must be of this code's version or the next."""
+    """The service's database, whose schema must be of this code's version or the next; waits for it as set."""
     from laneway.store.migrations import check
 
-    url = settings.database(service.name)
-    await asyncio.to_thread(check, url, author=service.migrations, service=service.name)
-    return await Store.open(url, pool=settings.database_pool)
+    url, patience = settings.database(service.name), monotonic() + settings.database_wait
+    while True:
+        try:
+            await asyncio.to_thread(check, url, author=service.migrations, service=service.name)
+            return await Store.open(url, pool=settings.database_pool)
+        except ConfigurationError as error:
+            if monotonic() > patience:
+                raise
+            log.info("waiting for the database", extra={"cause": error.message})
+        await asyncio.sleep(WAIT_FOR_DATABASE)
 
 
 async def register_all(service: Service, lanes: Lanes) -> None:

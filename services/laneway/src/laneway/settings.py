@@ -5,6 +5,7 @@ How calls behave is the contract's and the policy's business, never a setting's.
 
 import os
 import socket
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError
@@ -18,7 +19,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LANEWAY_", env_nested_delimiter="__", frozen=True)
 
-    broker_url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^rediss?://|^unix://")
+    broker_url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^rediss?://")
     database_url: str = Field(default="sqlite:///var/laneway/{service}.db", pattern=r"^(sqlite|postgres(ql)?)://")
     host: str = "127.0.0.1"
     grpc_port: int = Field(default=50051, ge=0, le=65535)
@@ -33,6 +34,12 @@ class Settings(BaseSettings):
     queue_window: int = Field(default=256, ge=1, le=100_000)
     database_pool: int = Field(default=8, ge=1, le=100)
     grace_seconds: float = Field(default=20.0, gt=0, le=3600)
+    drain_seconds: float = Field(default=0.0, ge=0, le=3600)
+    """How long a server that is told to stop goes on taking calls, until those who route to it have noticed."""
+    database_wait: float = Field(default=0.0, ge=0, le=3600)
+    """Seconds that a process waits at its start for a database that is not there or not migrated yet."""
+    policy_folder: Path | None = None
+    """Where `policy.yaml` lies: see `laneway.contract.tuning`."""
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
 
     @classmethod

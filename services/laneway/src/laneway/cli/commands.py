@@ -33,9 +33,15 @@ Data = Annotated[Path, typer.Option(help="Folder of databases, broker and state.
 def run(
     service: str,
     role: Annotated[str, typer.Option(help="rest, grpc or worker.")],
+    reload: Annotated[bool, typer.Option(help="Start again when a source file changes: for development.")] = False,
 ) -> None:
     """Run one role of one service, until SIGTERM."""
     settings = Settings.load()
+    if reload:
+        from laneway.cli.reload import run_reloading
+
+        run_reloading(service, role)
+        return
     from laneway.runtime import run as run_role
 
     run_role(service, role, settings)
@@ -46,10 +52,10 @@ def migrate(services: Annotated[list[str] | None, typer.Argument(help="All, if n
     """Bring databases to the revisions of this code."""
     settings = Settings.load()
     from laneway.cli import discovery
-    from laneway.cli.up.run import migrate as migrate_all
+    from laneway.cli.migrate import migrate as migrate_all
 
     chosen = discovery.installed(services or ())
-    migrate_all(chosen, settings.database_url)
+    migrate_all(chosen, settings.database, wait=settings.database_wait)
     for each in chosen:
         if each.database:
             print(f"{each.name}: up to date")
@@ -95,6 +101,18 @@ def trace(
     from laneway.cli.trace_tree import print_trace
 
     print_trace(spans, trace_id, Console())
+
+
+@app.command()
+def mailbox(
+    smtp_port: Annotated[int, typer.Option(help="Port that takes mail.")] = 1025,
+    http_port: Annotated[int, typer.Option(help="Port that shows it, as JSON at /mail.")] = 8025,
+) -> None:
+    """Run a mail server that delivers nothing and shows what it got: for trying things out."""
+    settings = Settings.load()
+    from laneway.cli.embedded.server import run_mailbox
+
+    asyncio.run(run_mailbox(settings.host, http_port=http_port, smtp_port=smtp_port))
 
 
 @app.command()

@@ -52,7 +52,7 @@ class Method:
     @property
     def work(self) -> Work | None:
         """How workers run it; None for a method that is only called."""
-        return self.policy.queue or self.policy.subscription
+        return self.policy.work
 
     @property
     def queue_name(self) -> str:
@@ -150,6 +150,7 @@ def _check(method: Method) -> None:
 
 def _problems(method: Method) -> Iterator[str]:
     policy = method.policy
+    yield from policy.problems()
     if policy.queue and policy.subscription:
         yield "a subscription cannot be started; remove `queue` or `subscribe`."
     if method.work and method.streaming:

@@ -3,6 +3,7 @@
 All durations are seconds. This module must not know how a policy is obeyed.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
@@ -40,6 +41,10 @@ class Retry:
     initial_backoff: float
     max_backoff: float
 
+    def problems(self) -> Iterator[str]:
+        """What cannot be obeyed."""
+        yield from _outside(self, max_attempts=1, initial_backoff=0, max_backoff=0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
@@ -52,6 +57,14 @@ class Breaker:
     open_time: float
     half_open_calls: int
 
+    def problems(self) -> Iterator[str]:
+        """What cannot be obeyed."""
+        yield from _outside(
+            self, window=1, half_open_calls=1, minimum_calls=0, consecutive_failures=0, open_time=_SHORTEST
+        )
+        if not 0 < self.failure_rate <= 1:
+            yield f"failure_rate is {self.failure_rate:g}; it must be above 0 and at most 1."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -62,6 +75,10 @@ class Work:
     max_attempts: int
     initial_backoff: float
     max_backoff: float
+
+    def problems(self) -> Iterator[str]:
+        """What cannot be obeyed."""
+        yield from _outside(self, run_timeout=_SHORTEST, max_attempts=1, initial_backoff=0, max_backoff=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +107,30 @@ class Policy:
     queue: Queue | None
     subscription: Subscription | None
     errors: frozenset[str]
+
+    @property
+    def work(self) -> Work | None:
+        """How workers run it; None for a method that is only called."""
+        return self.queue or self.subscription
+
+    def problems(self) -> Iterator[str]:
+        """What cannot be obeyed: each a path in the policy, its value and its range."""
+        yield from _outside(self, deadline=_SHORTEST)
+        for name in ("retry", "breaker", "queue", "subscription"):
+            part: Retry | Breaker | Work | None = getattr(self, name)
+            if part is not None:
+                yield from (f"{name}.{problem}" for problem in part.problems())
+
+
+_SHORTEST = 0.001
+"""Seconds: the shortest time that means anything here."""
+
+
+def _outside(value: object, **lowest: float) -> Iterator[str]:
+    for name, limit in lowest.items():
+        found = getattr(value, name)
+        if found < limit:
+            yield f"{name} is {found:g}; it must be at least {limit:g}."
 
 
 def _seconds(value: float) -> Duration:
@@ -142,6 +183,15 @@ def resolve(method: MethodDescriptor) -> Policy:
         own,
     ):
         _override(merged, layer)
+    return _policy(merged, own)
+
+
+def built_in() -> Policy:
+    """The policy of a queued and subscribed method of which the contract says nothing else."""
+    return _policy(BUILT_IN, call_pb2.CallPolicy(queue=_QUEUE, subscribe=_SUBSCRIBE))
+
+
+def _policy(merged: call_pb2.CallPolicy, own: call_pb2.CallPolicy) -> Policy:
     return Policy(
         deadline=merged.deadline.ToNanoseconds() / 1e9,
         idempotency=_idempotency(merged) if own.HasField("idempotency") else None,

@@ -16,6 +16,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from laneway.call import Call, Facts, Lane, Surroundings, current_call
 from laneway.contract.model import Contract, Method, read_path
+from laneway.contract.tuning import Tuning
 from laneway.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, LanewayError, Unimplemented
 from laneway.lanes.claims import Claim, Claims, claim_of
 from laneway.lanes.status import status_of
@@ -65,12 +66,14 @@ class Dispatcher:
         *,
         surroundings: Surroundings,
         metrics: Metrics,
+        tuning: Tuning | None = None,
         publishing: Publishing | None = None,
     ) -> None:
         self.contract = contract
         self._handlers = handlers
         self._surroundings = surroundings
         self._metrics = metrics
+        self._tuning = tuning or Tuning()
         self._publishing = publishing
         store = surroundings.store
         self._claims = None if store is None else Claims(store, surroundings.wall_clock)
@@ -123,17 +126,20 @@ class Dispatcher:
                 raise
             await self.fail(method, message_id, error)
 
-    async def fail(self, method: Method, message_id: str, error: LanewayError, *, handled: bool = True) -> None:
+    async def fail(
+        self, method: Method, message_id: str, error: LanewayError, *, handled: bool = True, expired: bool = False
+    ) -> None:
         """End a queued call with an error, for whoever asks its operation.
 
-        `handled` messages are done with; a parked one is not, and may be redriven.
+        `handled` messages are done with; a parked one is not, and may be redriven. `expired` ones never started.
         """
         now = self._surroundings.wall_clock()
         writes = [inbox.record(message_id, method.full_name, now)] if handled else []
         if method.policy.queue is not None:
             status = status_of(error).SerializeToString()
             writes.append(operations.create(message_id, method.full_name, now=now))
-            writes.append(operations.fail(message_id, error=status, now=now))
+            end = operations.expire if expired else operations.fail
+            writes.append(end(message_id, error=status, now=now))
         await self._store.commit(writes)
 
     async def close(self) -> None:
@@ -152,14 +158,13 @@ class Dispatcher:
                 return await self._replay(claim, facts) or await self._run_leased(facts, request, claim)
 
     def _facts(self, method: Method, request: Message | None, arrival: Arrival) -> Facts:
-        if arrival.message_id is not None and method.work is not None:
-            timeout: float | None = method.work.run_timeout
+        policy = self._tuning.of(method)
+        if arrival.message_id is not None and policy.work is not None:
+            timeout: float | None = policy.work.run_timeout
         elif method.streaming:
             timeout = arrival.timeout
         else:
-            timeout = (
-                method.policy.deadline if arrival.timeout is None else min(arrival.timeout, method.policy.deadline)
-            )
+            timeout = policy.deadline if arrival.timeout is None else min(arrival.timeout, policy.deadline)
         return Facts(
             method=method,
             lane=arrival.lane,

@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind
 
 from laneway.call import Call, current_call
 from laneway.contract.model import Method, read_path, write_path
+from laneway.contract.tuning import Tuning
 from laneway.errors import DeadlineExceeded, FailedPrecondition, NotFound
 from laneway.lanes.operation import operation_name, queued
 from laneway.lanes.status import error_from
@@ -43,9 +44,11 @@ class Lanes:
         pipelines: Pipelines,
         tracing: Tracing,
         metrics: Metrics,
+        tuning: Tuning | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
+        self._tuning = tuning or Tuning()
         self._pipelines = pipelines
         self._tracing = tracing
         self._metrics = metrics
@@ -69,7 +72,7 @@ class Lanes:
         caller = _caller(method)
         request, key = _keyed(method, request, key, step, caller)
         deadline = self._deadline(method, timeout, caller)
-        pipeline = self._pipelines.of(method)
+        pipeline = self._pipelines.of(method, self._tuning.of(method))
         retryable = method.repeatable
         attributes = names.rpc(method.service_name, method.name)
 
@@ -104,7 +107,7 @@ class Lanes:
         span = self._tracing.start_span(names.rpc_span(method.service_name, method.name), SpanKind.CLIENT, attributes)
         self._tracing.inject(headers, span)
         remaining = None if deadline is None else deadline - self._monotonic()
-        pipeline = self._pipelines.of(method)
+        pipeline = self._pipelines.of(method, self._tuning.of(method))
         replies = pipeline.stream(lambda: self._transport.stream(method, requests, headers, remaining))
         try:
             async with aclosing(replies):
@@ -167,7 +170,7 @@ class Lanes:
             raise DeadlineExceeded(f"{name} has not ended within {timeout:g} s; ask again later.") from None
 
     def _deadline(self, method: Method, timeout: float | None, caller: Call | None) -> float:
-        budgets = [method.policy.deadline]
+        budgets = [self._tuning.of(method).deadline]
         if timeout is not None:
             budgets.append(timeout)
         remaining = caller.remaining() if caller is not None else None

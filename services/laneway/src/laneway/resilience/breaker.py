@@ -220,15 +220,5 @@ class _Window:
 
 
 def _check(target: str, policy: BreakerPolicy) -> None:
-    rules = {
-        "window": (policy.window >= 1, "at least 1"),
-        "half_open_calls": (policy.half_open_calls >= 1, "at least 1"),
-        "minimum_calls": (policy.minimum_calls >= 0, "at least 0"),
-        "consecutive_failures": (policy.consecutive_failures >= 0, "at least 0"),
-        "open_time": (policy.open_time > 0, "positive"),
-        "failure_rate": (0 < policy.failure_rate <= 1, "above 0 and at most 1"),
-    }
-    for name, (kept, rule) in rules.items():
-        if not kept:
-            value = getattr(policy, name)
-            raise ConfigurationError(f"The breaker of {target} has {name} {value}; it must be {rule}.")
+    for problem in policy.problems():
+        raise ConfigurationError(f"The breaker of {target}: {problem}")

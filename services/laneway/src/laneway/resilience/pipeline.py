@@ -190,29 +190,40 @@ class Pipelines:
         self._clock = clock
         self._sleep = sleep
         self._random = random
-        self._pipelines: dict[tuple[str, str], Pipeline] = {}
+        self._pipelines: dict[tuple[str, str], tuple[Policy, Pipeline]] = {}
         self._budgets: dict[str, RetryBudget] = {}
 
-    def of(self, method: Target) -> Pipeline:
-        """The pipeline of a method; made at its first call. A system method has one at each service."""
-        known = self._pipelines.get((method.owner, method.full_name))
-        if known is None:
-            known = self._pipelines[method.owner, method.full_name] = self._build(method)
-        return known
+    def of(self, method: Target, policy: Policy | None = None) -> Pipeline:
+        """The pipeline of a method; made at its first call. A system method has one at each service.
 
-    def _build(self, method: Target) -> Pipeline:
+        `policy` is the one in force, if it is not the method's own. When its breaker or retry has changed, the
+        pipeline is made anew, with a closed breaker.
+        """
+        policy = policy or method.policy
+        key = method.owner, method.full_name
+        before, pipeline = self._pipelines.get(key, (None, None))
+        if before is policy and pipeline is not None:
+            return pipeline
+        if pipeline is None or before is None or not _alike(before, policy):
+            pipeline = self._build(method, policy)
+        self._pipelines[key] = policy, pipeline
+        return pipeline
+
+    def _build(self, method: Target, policy: Policy) -> Pipeline:
         target = f"{method.owner}/{method.full_name}"
         budget = self._budgets.setdefault(method.owner, RetryBudget(clock=self._clock))
-        breaker = Breaker(
-            target, method.policy.breaker, clock=self._clock, random=self._random, listeners=self._listeners
-        )
+        breaker = Breaker(target, policy.breaker, clock=self._clock, random=self._random, listeners=self._listeners)
         return Pipeline(
             target,
             breaker=breaker,
-            retry=method.policy.retry,
+            retry=policy.retry,
             budget=budget,
-            answers=method.policy.errors,
+            answers=policy.errors,
             clock=self._clock,
             sleep=self._sleep,
             random=self._random,
         )
+
+
+def _alike(one: Policy, other: Policy) -> bool:
+    return (one.breaker, one.retry) == (other.breaker, other.retry)

@@ -12,10 +12,9 @@ from laneway.store.transaction import Write
 
 
 class State(StrEnum):
-    """Where an operation is. The last three are final."""
+    """Where an operation is. All but the first are final."""
 
     PENDING = "pending"
-    RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     EXPIRED = "expired"
@@ -38,7 +37,7 @@ class Operation:
     @property
     def done(self) -> bool:
         """Whether it will not change any more."""
-        return self.state not in (State.PENDING, State.RUNNING)
+        return self.state is not State.PENDING
 
 
 def create(id: str, method: str, *, now: float, start_by: float | None = None) -> Write:
@@ -56,11 +55,6 @@ def create(id: str, method: str, *, now: float, start_by: float | None = None) -
             }
         ],
     )
-
-
-def mark_running(id: str, *, now: float) -> Write:
-    """An attempt has begun. Nothing happens when the operation has ended."""
-    return _change(id, now, state=State.RUNNING.value)
 
 
 def succeed(id: str, *, reply_type: str, reply: bytes, now: float) -> Write:
@@ -86,15 +80,14 @@ async def get(store: Store, id: str) -> Operation | None:
 
 def sweep(before: float) -> Write:
     """Delete operations that ended before a moment."""
-    ended = operations.c.state.not_in([State.PENDING.value, State.RUNNING.value])
+    ended = operations.c.state != State.PENDING.value
     return Write(delete(operations).where(ended, operations.c.updated_at < before))
 
 
 def _change(id: str, now: float, **values: object) -> Write:
     """A final state never changes: a late result of an earlier delivery is dropped."""
-    statement = update(operations).where(operations.c.id == id, operations.c.state.in_(_OPEN))
+    statement = update(operations).where(operations.c.id == id, operations.c.state == State.PENDING.value)
     return Write(statement.values(updated_at=now, **values))
 
 
-_OPEN = (State.PENDING.value, State.RUNNING.value)
 _CREATE = insert(operations).on_conflict_do_nothing(index_elements=["id"])

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from laneway.errors import Code, LanewayError
 
@@ -65,14 +65,3 @@ class Metrics:
     def render(self) -> bytes:
         """The exposition of `/metrics`."""
         return generate_latest(self.registry)
-
-    @contextmanager
-    def serve(self, host: str, port: int) -> Iterator[None]:
-        """Answer `/metrics` on a port of its own."""
-        server, thread = start_http_server(port, addr=host, registry=self.registry)
-        try:
-            yield
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()

@@ -5,6 +5,7 @@
 
 import asyncio
 import gzip
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +19,7 @@ from starlette.routing import Route
 
 from laneway.cli.embedded.mail import Mailbox
 from laneway.cli.embedded.spans import Spans
+from laneway.cli.up.ports import listener
 
 OTLP = "application/x-protobuf"
 
@@ -69,6 +71,16 @@ async def serving(spans: Spans, mailbox: Mailbox, *, http: socket.socket, smtp: 
         web.should_exit = web.force_exit = True
         await web_task
         http.close()
+
+
+async def run_mailbox(host: str, *, http_port: int, smtp_port: int) -> None:
+    """The mail server alone, until SIGTERM or SIGINT."""
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    http, smtp = listener(host, http_port), listener(host, smtp_port)
+    async with serving(Spans(), Mailbox(), http=http, smtp=smtp):
+        await stopped.wait()
 
 
 class _Web(uvicorn.Server):

@@ -16,6 +16,7 @@ from laneway.cli.discovery import Installed
 from laneway.cli.embedded import valkey
 from laneway.cli.embedded.mail import Mailbox
 from laneway.cli.embedded.spans import Spans
+from laneway.cli.migrate import migrate
 from laneway.cli.up import ports, state
 from laneway.cli.up.launch import Launch
 from laneway.cli.up.output import Output, table_of
@@ -135,21 +136,8 @@ def stop_signals() -> Iterator[asyncio.Event]:
 
 
 async def _start(plan: Plan, services: Sequence[Installed], supervisor: Supervisor) -> None:
-    await asyncio.to_thread(migrate, services, plan.database_url)
+    await asyncio.to_thread(migrate, services, plan.database_url.format)
     await supervisor.start(plan.processes)
-
-
-def migrate(services: Sequence[Installed], database_url: str) -> None:
-    """Bring the databases of services to the revisions of this code.
-
-    Raises:
-        ConfigurationError: one cannot be.
-    """
-    from laneway.store.migrations import migrate
-
-    for each in services:
-        if each.database:
-            migrate(database_url.format(service=each.name), author=each.migrations, service=each.name)
 
 
 @asynccontextmanager

@@ -23,6 +23,8 @@ STATUS_DETAILS = "grpc-status-details-bin"
 _OPTIONS = [
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
     ("grpc.enable_retries", 0),
+    # A connection that ends is looked up anew; the default of 30 s would keep to replicas that are gone.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),

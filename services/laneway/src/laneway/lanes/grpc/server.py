@@ -1,5 +1,6 @@
 """A service's gRPC server: its contract's methods, health and reflection. Translates; the dispatcher runs the calls."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTION_AGE = 300.0
 """Seconds; clients that balance over DNS find new replicas only when a connection ends."""
+
+LIVENESS = "liveness"
+"""The name under which health says that the loop turns; the others say whether calls are taken."""
 
 _AS_IT_IS = " !#$&'()*+,/:;<=>?@[]^`{|}\"\\"
 """Printable ASCII that a trailer carries unquoted, besides what `quote` leaves alone; not `%`."""
@@ -74,11 +78,13 @@ class GrpcServer:
                 "stop what uses it, or set LANEWAY_GRPC_PORT or LANEWAY_HOST."
             ) from None
         await self._server.start()
+        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         await self._report(health_pb2.HealthCheckResponse.SERVING)
 
-    async def stop(self, grace: float) -> None:
-        """Report unhealthy, take no new calls, and give running ones `grace` seconds."""
+    async def stop(self, grace: float, *, drain: float = 0.0) -> None:
+        """Report unhealthy and go on for `drain` seconds; then take no new calls and give running ones `grace`."""
         await self._report(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await asyncio.sleep(drain)  # until those who route calls to it have noticed
         await self._server.stop(grace)
 
     async def _report(self, status: Any) -> None:

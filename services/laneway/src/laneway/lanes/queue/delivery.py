@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from laneway.call import Lane
 from laneway.contract.model import Method
 from laneway.contract.policy import Work
+from laneway.contract.tuning import Tuning
 from laneway.errors import DeadlineExceeded, InvalidArgument, LanewayError
 from laneway.lanes.dispatch import Arrival, Dispatcher
 from laneway.lanes.queue.broker import Broker, Outcome, Report
@@ -30,12 +31,14 @@ class Deliveries:
         *,
         metrics: Metrics,
         clock: Callable[[], float],
+        tuning: Tuning | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._broker = broker
         self._methods = methods
         self._metrics = metrics
         self._clock = clock
+        self._tuning = tuning or Tuning()
         self._running: dict[asyncio.Task[None], Delivery] = {}
 
     @property
@@ -83,7 +86,7 @@ class Deliveries:
             await self._broker.forget(delivery.id)
 
     async def _outcome(self, method: Method, delivery: Delivery, copies: int) -> Report:
-        work = method.work
+        work = self._tuning.of(method).work
         if work is None:
             return Report(id=delivery.id, outcome=Outcome.PARK, error=f"{method.full_name} has no queue any more")
         attempt = max(copies, delivery.attempt)
@@ -117,7 +120,7 @@ class Deliveries:
 
     async def _expired(self, method: Method, delivery: Delivery) -> Report:
         error = DeadlineExceeded(f"{method.full_name} was not started in time.", reason="START_EXPIRED")
-        await self._dispatcher.fail(method, delivery.id, error)
+        await self._dispatcher.fail(method, delivery.id, error, expired=True)
         log.warning("expired", extra={"method": method.full_name, "id": delivery.id})
         return Report(id=delivery.id, outcome=Outcome.DONE)
 
@@ -137,5 +140,5 @@ class Deliveries:
 
 def backoff(work: Work, attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
     """Seconds before the attempt after this one: doubling, with half of it jittered."""
-    full = min(work.max_backoff, work.initial_backoff * 2 ** (attempt - 1))
+    full = min(work.max_backoff, work.initial_backoff * 2.0 ** min(attempt - 1, 60))
     return uniform(full / 2, full)

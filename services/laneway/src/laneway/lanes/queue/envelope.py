@@ -15,7 +15,6 @@ from typing import Any
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry import names
 
-BROKER_HEADERS = (names.MESSAGE_ID, names.PRODUCER, names.ENQUEUED_AT, names.START_BY, names.ATTEMPT)
 CALL_HEADERS = (names.IDEMPOTENCY_KEY, "traceparent", "tracestate", "baggage")
 
 

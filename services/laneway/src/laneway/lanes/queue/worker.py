@@ -80,6 +80,10 @@ def celery_app(
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": VISIBILITY,
+            # What is taken and not yet acknowledged is each service's own: no other may restore or read it.
+            "unacked_key": f"laneway:unacked:{service}",
+            "unacked_index_key": f"laneway:unacked-index:{service}",
+            "unacked_mutex_key": f"laneway:unacked-mutex:{service}",
             "socket_keepalive": True,
             "socket_timeout": 15,
             "socket_connect_timeout": 5,
@@ -113,8 +117,12 @@ def _task(method: str, deliver: Callable[[Delivery], None]) -> Callable[..., Non
     return run
 
 
-def run_celery(app: Celery, *, slots: int, name: str, stopping: Callable[[], None]) -> None:
-    """Consume until SIGTERM or SIGINT, then stop warmly; `stopping` is called when the stop begins.
+def run_celery(
+    app: Celery, *, slots: int, name: str, consuming: Callable[[], None], stopping: Callable[[], None]
+) -> None:
+    """Consume until SIGTERM or SIGINT, then stop warmly.
+
+    `consuming` is called when the queues are being read, `stopping` when the stop begins.
 
     Raises:
         ConfigurationError: the worker could not start.
@@ -126,6 +134,10 @@ def run_celery(app: Celery, *, slots: int, name: str, stopping: Callable[[], Non
     def begin_stop(**_: object) -> None:
         stopping()
 
+    def begun(**_: object) -> None:
+        consuming()
+
+    signals.worker_ready.connect(begun, weak=False)
     signals.worker_shutting_down.connect(begin_stop, weak=False)
     worker = app.Worker(
         pool="threads",

@@ -7,10 +7,28 @@ from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laneway.errors import ConfigurationError
+from laneway.telemetry.admin import Health
 
 MAX_HEADER_BYTES = 16 * 1024
+
+
+class _Draining:
+    """Ends each connection with its answer, once it has begun."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.begun = False
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def closing(message: Message) -> None:
+            if self.begun and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        await self._app(scope, receive, closing)
 
 
 class _Server(uvicorn.Server):
@@ -20,14 +38,27 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: FastAPI, *, host: str, port: int, stopped: asyncio.Event, grace: float) -> None:
-    """Serve until `stopped`; then take no new requests and give running ones `grace` seconds.
+async def serve(
+    app: FastAPI,
+    *,
+    host: str,
+    port: int,
+    stopped: asyncio.Event,
+    grace: float,
+    drain: float = 0.0,
+    health: Health | None = None,
+) -> None:
+    """Serve until `stopped`; then drain, take no new requests and give running ones `grace` seconds.
+
+    While it drains, for `drain` seconds, it is not ready but answers, and closes each connection with the answer:
+    clients that keep connections open come back over others, before these ones are cut.
 
     Raises:
         ConfigurationError: the port is taken.
     """
+    draining = _Draining(app)
     config = uvicorn.Config(
-        app,
+        draining,
         log_config=None,
         access_log=False,
         http="httptools",
@@ -40,8 +71,14 @@ async def serve(app: FastAPI, *, host: str, port: int, stopped: asyncio.Event, g
     with _bound(host, port) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         stopping = asyncio.create_task(stopped.wait())
+        if health is not None:
+            health.begin()
         try:
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if health is not None:
+                health.end()
+            draining.begun = True
+            await asyncio.wait([serving], timeout=drain)
         finally:
             stopping.cancel()
             server.should_exit = True

@@ -1,0 +1,174 @@
+"""The deployment's tuning: a policy file in a mounted folder, over what the contract says, reloaded while running.
+
+```yaml
+defaults: {deadline: 3s}                       # every method
+services:
+  shop.inventory.v1.Inventory: {retry: {max_attempts: 2}}
+methods:
+  shop.inventory.v1.Inventory.CheckStock: {deadline: 0.5s, breaker: {open_time: 5s}}
+```
+
+Values are those of `laneway.v1.CallPolicy` in ProtoJSON. What a call means (its key, its queue, its errors) is the
+contract's alone and cannot be tuned.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from laneway.contract.model import Method
+from laneway.contract.policy import Policy, built_in
+from laneway.errors import ConfigurationError
+from laneway.v1 import call_pb2
+
+log = logging.getLogger(__name__)
+
+FILE = "policy.yaml"
+LOOK_AGAIN = 1.0
+"""Seconds between looks at the folder. Kubernetes swaps a link in it, which no watch of the file itself would see."""
+
+_WORK = {"run_timeout", "max_attempts", "initial_backoff", "max_backoff"}
+_TUNABLE: Mapping[str, set[str] | None] = {
+    "deadline": None, "retry": None, "breaker": None, "queue": _WORK, "subscribe": _WORK,
+}  # fmt: skip
+"""What may be tuned: a field of the policy, whole or some of its own fields."""
+
+_ATTRIBUTES = {"subscribe": "subscription"}
+
+T = TypeVar("T")
+
+
+class Layers:
+    """One version of the policy file.
+
+    Raises:
+        ConfigurationError: it is not valid.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        try:
+            content = yaml.safe_load(text) or {}
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{FILE} is not YAML: {' '.join(str(error).split())}.") from None
+        if not isinstance(content, dict) or (unknown := set(content) - {"defaults", "services", "methods"}):
+            what = f"unknown: {', '.join(sorted(map(str, unknown)))}" if isinstance(content, dict) else "a list"
+            raise ConfigurationError(f"{FILE} holds `defaults`, `services` and `methods` ({what}).")
+        self._defaults = _parsed("defaults", content.get("defaults"))
+        self._services = _each("services", content.get("services"))
+        self._methods = _each("methods", content.get("methods"))
+        self._refuse_problems()
+
+    def of(self, method: Method) -> Policy:
+        """The method's policy with this file over it."""
+        policy = method.policy
+        for layer in (self._defaults, self._services.get(method.service_name), self._methods.get(method.full_name)):
+            if layer is not None:
+                policy = _over(policy, layer)
+        return policy
+
+    def _refuse_problems(self) -> None:
+        # Over the built-in policy: the methods themselves are met one by one, as they are called.
+        for name, layer in {"defaults": self._defaults, **self._services, **self._methods}.items():
+            for problem in _over(built_in(), layer).problems():
+                raise ConfigurationError(f"{FILE}: {name}: {problem}")
+
+
+class Tuning:
+    """The policy in force of each method of a process.
+
+    Raises:
+        ConfigurationError: the file that is there at the start is not valid.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._file = None if folder is None else folder / FILE
+        self._seen: tuple[int, int] | None = None
+        self._layers = Layers()
+        self._policies: dict[str, Policy] = {}
+        if self._file is not None and self._file.exists():
+            self._seen = _identity(self._file)
+            self._layers = Layers(self._file.read_text())
+
+    def of(self, method: Method) -> Policy:
+        """What the deployment makes of a method's policy."""
+        known = self._policies.get(method.full_name)
+        if known is None:
+            known = self._policies[method.full_name] = self._layers.of(method)
+        return known
+
+    def look(self) -> bool:
+        """Take over the file if it has changed; whether it has. One that is not valid is refused as a whole."""
+        if self._file is None or (seen := _identity(self._file)) == self._seen:
+            return False
+        self._seen = seen
+        try:
+            layers = Layers(self._file.read_text() if seen is not None else "")
+        except (ConfigurationError, OSError, UnicodeDecodeError) as error:
+            log.error("policy file refused; the last good one stays in force", extra={"cause": str(error)})
+            return False
+        self._layers, self._policies = layers, {}
+        log.info("policy file taken over", extra={"file": str(self._file)})
+        return True
+
+    async def keep(self) -> None:
+        """Look again and again, until cancelled."""
+        while self._file is not None:
+            await asyncio.sleep(LOOK_AGAIN)
+            self.look()
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _each(section: str, content: Any) -> dict[str, call_pb2.CallPolicy]:
+    if content is not None and not isinstance(content, dict):
+        raise ConfigurationError(f"{FILE}: `{section}` maps full names to policies.")
+    return {str(name): _parsed(str(name), value) for name, value in (content or {}).items()}
+
+
+def _parsed(name: str, content: Any) -> call_pb2.CallPolicy:
+    layer = call_pb2.CallPolicy()
+    try:
+        json_format.ParseDict(content or {}, layer)
+    except (json_format.ParseError, AttributeError, TypeError) as error:
+        raise ConfigurationError(f"{FILE}: {name} cannot be read ({error}).") from None
+    for field, value in layer.ListFields():
+        tunable = _TUNABLE.get(field.name, set())
+        fixed = [] if tunable is None else [own.name for own, _ in _fields(value) if own.name not in tunable]
+        if fixed or field.name not in _TUNABLE:
+            path = f"{field.name}.{fixed[0]}" if fixed else field.name
+            raise ConfigurationError(f"{FILE}: `{path}` of {name} is the contract's; remove it from the file.")
+    return layer
+
+
+def _fields(value: Any) -> Iterable[tuple[Any, Any]]:
+    return value.ListFields() if isinstance(value, Message) else ()
+
+
+def _over(value: T, layer: Message) -> T:
+    """The set fields of a layer over a dataclass of the same names; what the value has not got stays away."""
+    changes: dict[str, Any] = {}
+    for field, given in layer.ListFields():
+        name = _ATTRIBUTES.get(field.name, field.name)
+        own = getattr(value, name)
+        if isinstance(given, Duration):
+            changes[name] = given.ToNanoseconds() / 1e9
+        elif not isinstance(given, Message):
+            changes[name] = given
+        elif own is not None:
+            changes[name] = _over(own, given)
+    replace: Callable[..., T] = dataclasses.replace
+    return replace(value, **changes)

@@ -1,0 +1,138 @@
+"""The deployment's policy file: over the contract, as a whole or not at all, and while running."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from laneway.contract import tuning
+from laneway.contract.model import Contract, Method
+from laneway.contract.tuning import Tuning
+from laneway.errors import ConfigurationError
+from laneway.resilience.pipeline import Pipelines
+from tests.fixtures.protos import service_of
+
+BODY = """
+service Shelf {
+  option (laneway.v1.service_defaults) = {deadline {seconds: 4}};
+  rpc Put(Request) returns (Reply) {
+    option (laneway.v1.call) = {idempotency {} queue {use: ONLY run_timeout {seconds: 9}}};
+  }
+  rpc Get(Request) returns (Reply);
+}
+"""
+
+
+@pytest.fixture
+def methods(tmp_path: Path) -> dict[str, Method]:
+    return {method.name: method for method in Contract.of([service_of(tmp_path, BODY)])}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As Kubernetes mounts a ConfigMap: the file is a link into a folder that is a link."""
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    return mounted
+
+
+def write(folder: Path, version: int, text: str) -> None:
+    data = folder / f"..{version}"
+    data.mkdir()
+    (data / "policy.yaml").write_text(text)
+    (folder / "..data_tmp").symlink_to(data.name)
+    (folder / "..data_tmp").replace(folder / "..data")
+    if not (folder / "policy.yaml").exists():
+        (folder / "policy.yaml").symlink_to("..data/policy.yaml")
+
+
+def test_without_a_file_the_contract_is_in_force(methods: dict[str, Method], folder: Path) -> None:
+    assert Tuning(folder).of(methods["Get"]) == methods["Get"].policy
+    assert Tuning().of(methods["Get"]) == methods["Get"].policy
+
+
+def test_a_method_is_over_its_service_is_over_the_defaults_is_over_the_contract(
+    methods: dict[str, Method], folder: Path
+) -> None:
+    write(
+        folder,
+        1,
+        """
+        defaults: {deadline: 3s, retry: {max_attempts: 5}, queue: {max_attempts: 2}}
+        services: {test.shelf.v1.Shelf: {deadline: 2s}}
+        methods: {test.shelf.v1.Shelf.Get: {deadline: 1.5s, breaker: {open_time: 7s}}}
+        """,
+    )
+    tuning = Tuning(folder)
+    get, put = tuning.of(methods["Get"]), tuning.of(methods["Put"])
+    assert (get.deadline, get.retry.max_attempts, get.breaker.open_time, get.queue) == (1.5, 5, 7, None)
+    assert (put.deadline, put.breaker.open_time) == (2, 1)
+    assert put.queue is not None
+    assert (put.queue.max_attempts, put.queue.run_timeout, put.queue.queue) == (2, 9, "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("defaults: [", "is not YAML"),
+        ("- 1", "holds `defaults`, `services` and `methods`"),
+        ("method: {}", "unknown: method"),
+        ("methods: [a]", "`methods` maps full names"),
+        ("defaults: {deadlin: 1s}", "defaults cannot be read"),
+        ("defaults: {deadline: soon}", "defaults cannot be read"),
+        ("defaults: {deadline: 0s}", "deadline is 0; it must be at least 0.001"),
+        ("defaults: {breaker: {failure_rate: 2}}", "breaker.failure_rate is 2"),
+        ("methods: {a.B.C: {idempotency: {}}}", "`idempotency` of a.B.C is the contract's"),
+        ("methods: {a.B.C: {queue: {name: other}}}", "`queue.name` of a.B.C is the contract's"),
+        ("defaults: {errors: [X]}", "`errors` of defaults is the contract's"),
+    ],
+)
+def test_a_file_that_is_not_valid_is_refused_with_its_place(folder: Path, text: str, sentence: str) -> None:
+    write(folder, 1, text)
+    with pytest.raises(ConfigurationError, match=sentence):
+        Tuning(folder)
+
+
+def test_a_new_file_is_taken_over_and_a_bad_one_refused_as_a_whole(
+    methods: dict[str, Method], folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(folder, 1, "defaults: {deadline: 3s}")
+    tuning = Tuning(folder)
+    assert tuning.of(methods["Get"]).deadline == 3
+    write(folder, 2, "defaults: {deadline: 2s, retry: {max_attempts: 0}}")
+    assert not tuning.look()
+    assert tuning.of(methods["Get"]).deadline == 3
+    assert "refused" in caplog.text
+    write(folder, 3, "defaults: {deadline: 1s}")
+    assert tuning.look()
+    assert tuning.of(methods["Get"]).deadline == 1
+    assert not tuning.look()
+
+
+async def test_it_looks_again_while_running(
+    methods: dict[str, Method], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "LOOK_AGAIN", 0.01)
+    tuned = Tuning(folder)
+    looking = asyncio.create_task(tuned.keep())
+    write(folder, 1, "defaults: {deadline: 2s}")
+    async with asyncio.timeout(5):
+        while tuned.of(methods["Get"]).deadline != 2:
+            await asyncio.sleep(0.01)
+    looking.cancel()
+
+
+def test_a_breaker_is_made_anew_only_when_its_own_policy_changes(methods: dict[str, Method], folder: Path) -> None:
+    write(folder, 1, "defaults: {deadline: 3s}")
+    tuning, pipelines = Tuning(folder), Pipelines()
+
+    def pipeline() -> object:
+        return pipelines.of(methods["Get"], tuning.of(methods["Get"]))
+
+    first = pipeline()
+    write(folder, 2, "defaults: {deadline: 2s}")
+    tuning.look()
+    assert pipeline() is first
+    write(folder, 3, "defaults: {breaker: {open_time: 9s}}")
+    tuning.look()
+    assert pipeline() is not first
