@@ -75,6 +75,23 @@ def test_databases_are_migrated_without_what_up_embeds(tmp_path: Path) -> None:
     assert ended.stdout == "orders: up to date\n"
 
 
+def test_a_worker_that_cannot_consume_ends(tmp_path: Path) -> None:
+    hidden = tmp_path / "packaging"  # without it kombu's transport cannot be imported, when all else has started
+    hidden.mkdir()
+    (hidden / "__init__.py").write_text("raise ImportError('hidden')")
+    surroundings = {
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "LANEWAY_DATABASE_URL": f"sqlite:///{tmp_path}/{{service}}.db",
+    }
+    laneway("migrate", "orders", **surroundings)
+
+    ended = laneway("run", "orders", "--role", "worker", **surroundings)
+
+    assert ended.returncode == 1
+    assert "hidden" in ended.stderr
+    assert "was destroyed" not in ended.stderr
+
+
 @pytest.fixture
 def taken() -> Iterator[int]:
     port = next(from_base(0))

@@ -215,11 +215,13 @@ def run_worker(name: str, factory: Factory, settings: Settings) -> None:
             thread.submit(own.hand_back_after(settings.grace_seconds))
 
         log.info("consuming", extra={"queues": " ".join(sorted(own.queues))})
-        run_celery(
-            app, slots=settings.worker_slots, name=settings.instance, consuming=own.health.begin, stopping=stopping
-        )
-        thread.loop.call_soon_threadsafe(own.stopped.set)
-        side.result()
+        try:
+            run_celery(
+                app, slots=settings.worker_slots, name=settings.instance, consuming=own.health.begin, stopping=stopping
+            )
+        finally:
+            thread.loop.call_soon_threadsafe(own.stopped.set)
+            side.result()
     finally:
         thread.stop()
 

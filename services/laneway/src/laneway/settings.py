@@ -21,6 +21,8 @@ class Settings(BaseSettings):
 
     broker_url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^rediss?://")
     database_url: str = Field(default="sqlite:///var/laneway/{service}.db", pattern=r"^(sqlite|postgres(ql)?)://")
+    databases: dict[str, str] = Field(default_factory=dict)
+    """URLs of single services, over `database_url`: `LANEWAY_DATABASES__orders`."""
     host: str = "127.0.0.1"
     grpc_port: int = Field(default=50051, ge=0, le=65535)
     rest_port: int = Field(default=8080, ge=0, le=65535)
@@ -70,7 +72,7 @@ class Settings(BaseSettings):
 
     def database(self, service: str) -> str:
         """The database URL of a service."""
-        return self.database_url.format(service=service)
+        return self.databases.get(service) or self.database_url.format(service=service)
 
 
 _OTHERS = {"LANEWAY_TEST_POSTGRES_URL"}

@@ -98,6 +98,6 @@ def provider_app(ledger: Ledger) -> Starlette:
 
 
 def main() -> None:
-    """Serve on `PORT`."""
-    port = int(os.environ.get("PORT", "8090"))
-    uvicorn.run(provider_app(Ledger()), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
+    """Serve on `HOST` and `PORT`."""
+    host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8090"))
+    uvicorn.run(provider_app(Ledger()), host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)

