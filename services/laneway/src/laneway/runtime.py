@@ -318,14 +318,20 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
 
 @asynccontextmanager
 async def running(*duties: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Background duties of a process: cancelled at exit; one that fails ends the process."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(duty) for duty in duties]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    """Background duties of a process: cancelled at exit; one that fails ends the process.
+
+    An error of the block or of a duty is raised as it is, not in the group that the tasks make of it.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(duty) for duty in duties]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 async def open_store(service: Service, settings: Settings) -> Store:
