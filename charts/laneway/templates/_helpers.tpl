@@ -75,10 +75,17 @@ limits: {{ toJson .limits }}
 {{- if not (hasKey .Values "generated") }}
 {{- $all := dict "postgresql" (include "laneway.password" (dict "root" . "secret" (printf "%s-postgresql" .Release.Name) "key" "password")) }}
 {{- $_ := set $all "grafana" (include "laneway.password" (dict "root" . "secret" (printf "%s-grafana" .Release.Name) "key" "password")) }}
-{{- range $service, $_ := .Values.services }}
+{{- /* Only what is kept in a secret of ours: another would be made anew, and start pods again, with each rendering. */}}
+{{- range $service, $spec := .Values.services }}
+{{- if include "laneway.hasDatabase" $spec }}
 {{- $secret := printf "%s-%s" $.Release.Name $service }}
+{{- if include "laneway.embeddedDatabase" $ }}
 {{- $_ := set $all (printf "database/%s" $service) (include "laneway.password" (dict "root" $ "secret" $secret "key" "database-password")) }}
+{{- end }}
+{{- if include "laneway.embeddedBroker" $ }}
 {{- $_ := set $all (printf "broker/%s" $service) (include "laneway.password" (dict "root" $ "secret" $secret "key" "broker-password")) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- $_ := set .Values "generated" $all }}
 {{- end }}

@@ -1,5 +1,7 @@
 """The unreliable provider, and our way with it."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -87,3 +89,19 @@ async def test_faults_are_switched_by_name(transport: httpx.ASGITransport, ledge
 async def test_a_request_without_a_key_is_refused(transport: httpx.ASGITransport) -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://provider") as client:
         assert (await client.post("/authorizations", json=VISA)).status_code == 400
+
+
+async def test_a_restart_of_the_provider_forgets_nothing(tmp_path: Path) -> None:
+    def restarted() -> Provider:
+        return Provider(httpx.ASGITransport(provider_app(Ledger(tmp_path / "ledger.jsonl"))))
+
+    id = (await restarted().post("/authorizations", "k", VISA, timeout=1))["id"]
+    await restarted().post(f"/authorizations/{id}/capture", "c", {}, timeout=1)
+    assert (await restarted().post("/authorizations", "k", VISA, timeout=1))["id"] == id
+    assert Ledger(tmp_path / "ledger.jsonl").authorizations[id]["captured"] == 5
+
+
+async def test_an_error_that_is_not_the_providers_own_is_no_answer_of_it() -> None:
+    in_between = httpx.MockTransport(lambda _: httpx.Response(404))
+    with pytest.raises(Unavailable, match="not the payment provider"):
+        await Provider(in_between).post("/authorizations", "k", VISA, timeout=1)

@@ -5,9 +5,11 @@
 """
 
 import asyncio
+import json
 import os
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -21,31 +23,61 @@ MODES = ("ok", "slow", "error", "hang", "flaky", "down")
 
 @dataclass
 class Ledger:
-    """The provider's books: authorizations by id, and each key's answer."""
+    """The provider's books: authorizations by id, and each key's answer. With a `file`, a restart forgets nothing."""
 
+    file: Path | None = None
     mode: str = "ok"
     calls: int = 0
     authorizations: dict[str, dict[str, Any]] = field(default_factory=dict)
     answers: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
 
-    def authorize(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        if body.get("card") == "declined":
-            return 402, {"error": "declined"}
-        id = uuid.uuid4().hex
-        self.authorizations[id] = {"id": id, "amount": body["amount"], "captured": 0, "refunded": 0, "open": True}
-        return 200, {"id": id}
+    def __post_init__(self) -> None:
+        if self.file is not None and self.file.exists():
+            for line in self.file.read_text().splitlines():
+                self._take(*json.loads(line))
 
-    def capture(self, id: str) -> tuple[int, dict[str, Any]]:
-        entry = self.authorizations[id]
-        if not entry["open"]:
-            return 409, {"error": "closed"}
-        entry["captured"] += entry["amount"]
-        return 200, {"id": id}
+    def answer(self, key: str, id: str | None, action: str | None, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Move the money that a request asks for, once for its key."""
+        if key in self.answers:
+            return self.answers[key]
+        if id is None:
+            status, answer, entry = _authorized(body)
+        elif id not in self.authorizations or action not in ("capture", "refund"):
+            return 404, {"error": "unknown"}
+        else:
+            change = _captured if action == "capture" else _refunded
+            status, answer, entry = change(self.authorizations[id])
+        if self.file is not None:
+            with self.file.open("a") as books:
+                books.write(json.dumps([key, status, answer, entry]) + "\n")
+        self._take(key, status, answer, entry)
+        return self.answers[key]
 
-    def refund(self, id: str) -> tuple[int, dict[str, Any]]:
-        entry = self.authorizations[id]
-        entry["refunded"], entry["open"] = entry["captured"], False
-        return 200, {"id": id}
+    def _take(self, key: str, status: int, answer: dict[str, Any], entry: dict[str, Any] | None) -> None:
+        self.answers[key] = status, answer
+        if entry is not None:
+            self.authorizations[entry["id"]] = entry
+
+
+Change = tuple[int, dict[str, Any], dict[str, Any] | None]
+"""The status and the body of an answer, and the authorization as it is from then on."""
+
+
+def _authorized(body: dict[str, Any]) -> Change:
+    if body.get("card") == "declined":
+        return 402, {"error": "declined"}, None
+    id = uuid.uuid4().hex
+    return 200, {"id": id}, {"id": id, "amount": body["amount"], "captured": 0, "refunded": 0, "open": True}
+
+
+def _captured(entry: dict[str, Any]) -> Change:
+    if not entry["open"]:
+        return 409, {"error": "closed"}, entry
+    return 200, {"id": entry["id"]}, {**entry, "captured": entry["captured"] + entry["amount"]}
+
+
+def _refunded(entry: dict[str, Any]) -> Change:
+    return 200, {"id": entry["id"]}, {**entry, "refunded": entry["captured"], "open": False}
 
 
 def provider_app(ledger: Ledger) -> Starlette:
@@ -64,17 +96,10 @@ def provider_app(ledger: Ledger) -> Starlette:
             await asyncio.sleep(3600)
         if ledger.mode == "slow":
             await asyncio.sleep(2)
-        if key not in ledger.answers:
-            id, action = request.path_params.get("id"), request.path_params.get("action")
-            if id is None:
-                ledger.answers[key] = ledger.authorize(await request.json())
-            elif id not in ledger.authorizations or action not in ("capture", "refund"):
-                return JSONResponse({"error": "unknown"}, 404)
-            else:
-                ledger.answers[key] = ledger.capture(id) if action == "capture" else ledger.refund(id)
+        id, action = request.path_params.get("id"), request.path_params.get("action")
+        status, answer = ledger.answer(key, id, action, {} if id else await request.json())
         if ledger.mode == "flaky" and ledger.calls % 2:
             return JSONResponse({"error": "lost on the way back"}, 502)
-        status, answer = ledger.answers[key]
         return JSONResponse(answer, status)
 
     async def faults(request: Request) -> Response:
@@ -98,6 +123,8 @@ def provider_app(ledger: Ledger) -> Starlette:
 
 
 def main() -> None:
-    """Serve on `HOST` and `PORT`."""
+    """Serve on `HOST` and `PORT`, with the books in the folder `DATA`."""
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8090"))
-    uvicorn.run(provider_app(Ledger()), host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
+    data = os.environ.get("DATA")
+    ledger = Ledger(Path(data) / "ledger.jsonl" if data else None)
+    uvicorn.run(provider_app(ledger), host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)

@@ -35,6 +35,9 @@ class Provider:
             raise FailedPrecondition("The card was declined.", reason=DECLINED)
         if answer.status_code >= 500:
             raise Unavailable(f"The payment provider fails with {answer.status_code}.")
+        if answer.is_error and not answer.headers.get("content-type", "").startswith("application/json"):
+            # Not the provider's: something on the way to it answers while it cannot be reached.
+            raise Unavailable(f"Something that is not the payment provider answers {answer.status_code}.")
         if answer.is_error:
             raise InvalidArgument(f"The payment provider refuses the request with {answer.status_code}.")
         result: dict[str, Any] = answer.json()

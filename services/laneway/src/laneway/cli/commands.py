@@ -117,7 +117,7 @@ def mailbox(
 
 @app.command()
 def companion(name: str) -> None:
-    """Run a companion: a program that services need beside them on a laptop. It serves on PORT."""
+    """Run a companion: what services need beside them on a laptop. It serves on PORT and keeps files in DATA."""
     from laneway.cli import discovery
 
     discovery.companion(name)()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SERVICES = "laneway.services"
 COMPANIONS = "laneway.companions"
-"""Programs that services need beside them on a laptop: `def main() -> None` that serves on `PORT`."""
+"""Programs beside services on a laptop: `def main() -> None` that serves on `PORT` and keeps files in `DATA`."""
 DEMOS = "laneway.demos"
 """Scenarios: `async def demo(http_url: str, mail_url: str) -> str`, the id of the trace to show."""
 

@@ -152,7 +152,7 @@ def make_plan(
     processes: list[Process] = []
     if broker is not None:
         processes.append(_broker(broker, broker_port, options.data))
-    processes += [_companion(name, port) for name, port in companion_ports.items()]
+    processes += [_companion(name, port, options.data) for name, port in companion_ports.items()]
     processes += [_server(name, port, options.host, shared) for name, port in grpc_ports.items()]
     processes += [_worker(each, shared) for each in services if "worker" in each.roles]
     edges = [_edge(each.name, next(edge_ports), options.host, shared) for each in services if "rest" in each.roles]
@@ -183,14 +183,14 @@ def _broker(program: Path, port: int, data: Path) -> Process:
     )
 
 
-def _companion(name: str, port: int) -> Process:
+def _companion(name: str, port: int, data: Path) -> Process:
     return Process(
         name=name,
         service=name,
         role=COMPANION,
         stage=Stage.INFRASTRUCTURE,
         command=("companion", name),
-        environment={"PORT": str(port)},
+        environment={"PORT": str(port), "DATA": str(data)},
         ready=Ready.ACCEPTS,
         port=port,
         where=f"http://{LOCAL}:{port}",
