@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test lint types bench bench-walk protos lock clean
+.PHONY: help up demo test e2e lint types bench bench-walk protos lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(READY) ## run the whole shop on this machine; Ctrl-C stops it
 	@exec $(BIN)/laneway up $(ARGS)
@@ -19,6 +19,9 @@ demo: $(READY) ## run the shop, ship one order, print its trace, stop
 
 test: $(READY) lint types ## everything that needs no cluster
 	@$(BIN)/pytest $(ARGS)
+
+e2e: $(READY) ## the shop on a real cluster: installed, used, killed, upgraded
+	@mkdir -p build && tests/e2e/run $(ARGS)
 
 lint: $(READY) ## style and layers
 	@$(BIN)/ruff check .

@@ -30,7 +30,7 @@ from laneway.store.transaction import (
     ended,
 )
 
-_PATIENCE = 10.0  # seconds to wait for a connection of the pool
+_PATIENCE = 2.0  # seconds to wait for a connection of the pool: less than calls have, so that they end as unavailable
 _CONNECT = 5  # seconds to wait for the server at start
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]

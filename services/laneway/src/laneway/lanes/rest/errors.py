@@ -29,7 +29,7 @@ _HTTP = {
 _BY_REASON = {"IDEMPOTENCY_KEY_REUSED": 422, "BODY_TOO_LARGE": 413, "METHOD_NOT_ALLOWED": 405}
 
 DEFAULT_RETRY_AFTER = 1.0
-"""Seconds, where the service is unavailable and says no time."""
+"""Seconds, where the service is unavailable or late and says no time."""
 
 _HIDDEN = {"UNREACHABLE": "A service behind this one cannot be reached; try again."}
 
@@ -48,6 +48,6 @@ def body_of(error: BaseException) -> tuple[int, dict[str, Any], dict[str, str]]:
     details = json_format.MessageToDict(status).get("details", [])
     body = {"error": {"code": code, "message": message, "status": Code(status.code).name, "details": details}}
     after = known.retry_after
-    if after is None and code == 503:
+    if after is None and code in (503, 504):
         after = DEFAULT_RETRY_AFTER
     return code, body, {} if after is None else {"Retry-After": str(max(1, math.ceil(after)))}
