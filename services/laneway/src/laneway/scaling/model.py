@@ -102,26 +102,37 @@ class QueueReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerReading:
-    """What one worker said of itself, over all queues of the pool.
+class Share:
+    """What one worker does for one queue. `processed` and `busy_seconds` count since the worker's start."""
 
-    `processed` and `busy_seconds` count since its start, `startup_seconds` is what its process took until it consumed.
+    active: int = 0
+    reserved: int = 0
+    processed: int = 0
+    busy_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReading:
+    """What one worker said of itself, queue by queue of the pool.
+
+    `slots` is how many messages it runs at once, `startup_seconds` what its process took until it consumed.
     """
 
     pod: str
     slots: int
-    active: int
-    reserved: int = 0
-    processed: int = 0
-    busy_seconds: float = 0.0
+    shares: Mapping[str, Share] = field(default_factory=dict)
     startup_seconds: float | None = None
     draining: bool = False
     breakers_open: int = 0
 
     @property
+    def active(self) -> int:
+        return sum(share.active for share in self.shares.values())
+
+    @property
     def held(self) -> int:
         """What would be disturbed if it went."""
-        return self.active + self.reserved
+        return sum(share.active + share.reserved for share in self.shares.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,22 +294,25 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
-    """What one worker had counted when it was last seen."""
+class Arrivals:
+    """How many messages arrived between two observations."""
 
-    processed: int
-    busy_seconds: float
+    seconds: float
+    messages: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
-    """Messages in and out between two observations."""
+class Traffic:
+    """What is remembered of one queue.
 
-    at: float
-    seconds: float
-    arrived: float
-    finished: float
-    busy_seconds: float
+    `content` is what it held when last seen, waiting or taken; `finished` and `busy_seconds` fade with time.
+    """
+
+    content: int
+    arrivals: tuple[Arrivals, ...] = ()
+    finished: float = 0.0
+    busy_seconds: float = 0.0
+    service_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,12 +324,23 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """A scale-out whose effect is being watched: throughput and consuming pods before it."""
+class Level:
+    """Throughput of a saturated pool with a number of consuming pods: since when, and how much had ended by then."""
 
-    at: float
     pods: int
-    throughput: float
+    since: float
+    finished_before: float
+    throughput: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brake:
+    """Whether more pods brought more throughput. `cause` says it in a sentence while the brake holds."""
+
+    before: Level | None = None
+    present: Level | None = None
+    until: float = 0.0
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,21 +348,22 @@ class Memory:
     """What is carried from one decision to the next. A new one holds scale-in until `memory_seconds` have passed.
 
     `service_seconds` and `startup_seconds` are learned; give them to a new memory to keep them over a restart.
+    `asked_at` is when more pods were asked for last.
     """
 
     service_seconds: float | None = None
     startup_seconds: float | None = None
     since: float | None = None
-    failures: int = 0
     seen_at: float | None = None
-    content: int = 0
-    counters: Mapping[str, Counter] = field(default_factory=dict)
-    finished: int = 0
+    failures: int = 0
+    slots: int | None = None
+    counters: Mapping[str, Mapping[str, Share]] = field(default_factory=dict)
+    finished: float = 0.0
     held_seconds: float = 0.0
-    flows: tuple[Flow, ...] = ()
+    completion_rate: float = 0.0
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
     needs: tuple[Need, ...] = ()
     started: frozenset[str] = frozenset()
+    asked_at: float | None = None
     draining_since: Mapping[str, float] = field(default_factory=dict)
-    slots: int | None = None
-    trial: Trial | None = None
-    braked_until: float | None = None
+    brake: Brake = field(default_factory=Brake)
