@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-MEMBERS := services/laneway services
+MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
 .PHONY: help up demo test e2e lint types bench bench-walk protos lock clean
@@ -42,6 +42,7 @@ protos: $(READY) ## regenerate the code of all contracts
 
 lock: ## pin every dependency, with hashes (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/dev.in -o requirements/dev.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/dev.lock requirements/operator.in -o requirements/operator.lock
 
 clean: ## remove what was made here
 	@rm -rf $(VENV) build var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
@@ -52,5 +53,5 @@ $(READY): requirements/dev.lock $(addsuffix /pyproject.toml,$(MEMBERS))
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
-	@$(BIN)/python -m compileall -q services
+	@$(BIN)/python -m compileall -q services operator
 	@touch $@

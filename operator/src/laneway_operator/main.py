@@ -1,0 +1,113 @@
+"""The composition of the operator's process."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+
+from laneway.errors import LanewayError, Unavailable
+from laneway.scaling.signals import Signals
+from laneway.scaling.signals.valkey import ValkeySignals
+from laneway.telemetry.admin import Health, serve_admin
+from laneway.telemetry.logs import configure
+from laneway_operator.apply import Applier
+from laneway_operator.brokers import Address, Brokers
+from laneway_operator.kube import Api, Credentials, find_credentials
+from laneway_operator.lease import Leadership
+from laneway_operator.metrics import Metrics
+from laneway_operator.poller import Poller
+from laneway_operator.report import Reporter
+from laneway_operator.settings import Settings
+from laneway_operator.watch import KopfWatch
+
+log = logging.getLogger(__name__)
+
+LOOK = 1.0
+"""Seconds between looks for something that is not there yet."""
+
+
+def main() -> None:
+    """Run the operator until SIGTERM; a mistake in its surroundings is one sentence and the exit code 2."""
+    try:
+        settings = Settings.load()
+    except LanewayError as error:
+        print(error.message, file=sys.stderr)
+        sys.exit(2)
+    configure("laneway-operator", settings.log_format, settings.log_level)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    asyncio.run(run(settings))
+
+
+async def run(settings: Settings, find: Callable[[], Credentials] = find_credentials) -> None:
+    """Watch, contend for the lease, and decide while it is held."""
+    metrics, health = Metrics(), Health(asyncio.get_running_loop())
+    async with Api(find, metrics.requested) as api:
+        watch = KopfWatch(settings.namespaces)
+        leadership = Leadership(api, settings.lease_namespace, settings.lease, settings.identity)
+        brokers = Brokers(api, _connect)
+        poller = Poller(
+            watch,
+            brokers,
+            Applier(api, watch),
+            Reporter(api, watch, settings.identity),
+            leading=lambda: watch.synced.is_set() and leadership.leading,
+            observe=metrics,
+        )
+        metrics.follow(poller.outcomes, lambda: leadership.leading)
+        with serve_admin(health, metrics.render, host=settings.host, port=settings.admin_port):
+            try:
+                await _until_watched(api)
+                await _run_all(watch, leadership, poller, health, settings.interval)
+            finally:
+                health.end()
+                await brokers.close()
+
+
+async def _until_watched(api: Api) -> None:
+    """kopf looks for kinds once, when it starts: the kind must be there."""
+    said = False
+    while not await _served(api):
+        if not said:
+            log.warning("waiting for the kind WorkerPool (laneway.dev/v1alpha1); the chart installs it: crds.enabled")
+        said = True
+        await asyncio.sleep(LOOK)
+
+
+async def _served(api: Api) -> bool:
+    try:
+        return await api.serves_pools()
+    except Unavailable as error:
+        log.warning("waiting for the API server", extra={"cause": error.message})
+        return False
+
+
+async def _run_all(watch: KopfWatch, leadership: Leadership, poller: Poller, health: Health, interval: float) -> None:
+    """Until kopf stops, which it does on SIGTERM and SIGINT, or one of ours fails."""
+    stop = asyncio.Event()
+    # Ours are there before kopf is, which at its end cancels whatever came after it.
+    ours = [
+        asyncio.create_task(leadership.run(), name="lease"),
+        asyncio.create_task(poller.run(interval), name="poller"),
+        asyncio.create_task(_begin(watch, health), name="readiness"),
+    ]
+    for each in ours[:2]:
+        each.add_done_callback(lambda _: stop.set())
+    try:
+        await watch.run(stop)
+    finally:
+        health.end()
+        for each in ours:
+            each.cancel()
+        ended = await asyncio.gather(*ours, return_exceptions=True)
+    for end in ended:
+        if isinstance(end, Exception):
+            raise end
+
+
+async def _begin(watch: KopfWatch, health: Health) -> None:
+    await watch.started.wait()
+    health.begin()
+
+
+def _connect(address: Address) -> Signals:
+    return ValkeySignals(address.url, ssl_ca_data=address.authority)

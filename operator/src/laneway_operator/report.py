@@ -1,0 +1,159 @@
+"""What the operator says: a pool's status when it has changed, an Event and a line of log for each new decision."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from laneway.errors import LanewayError, NotFound
+from laneway.scaling.model import Decision, Reason
+from laneway_operator.kube import Kube
+from laneway_operator.resource import GROUP, KIND, VERSION, Key, Resource
+from laneway_operator.status import Outcome, changes, status_of, urgent
+from laneway_operator.watch import Cluster
+
+log = logging.getLogger(__name__)
+
+PACE = 5.0
+"""Seconds, at least, between two writes of a status whose numbers alone have changed."""
+
+_QUIET = frozenset({Reason.STEADY, Reason.REMEMBERED, Reason.FLOOR})
+_WARNINGS = frozenset(
+    {Reason.UNKNOWN, Reason.FALLBACK, Reason.INEFFECTIVE, Reason.BREAKERS_OPEN, Reason.CEILING, Reason.OVERDUE}
+)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was last said of a pool."""
+
+    uid: str
+    status: Mapping[str, Any]
+    written_at: float
+    decision: tuple[str, int] | None
+
+
+class Reporter:
+    """Tells of outcomes; remembers what it has told."""
+
+    def __init__(
+        self, kube: Kube, cluster: Cluster, identity: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._kube = kube
+        self._cluster = cluster
+        self._identity = identity
+        self._clock = clock
+        self._told: dict[Key, _Told] = {}
+
+    def forget(self, present: Iterable[Key]) -> None:
+        """Pools that are gone need no memory."""
+        for key in self._told.keys() - set(present):
+            del self._told[key]
+
+    async def tell(self, outcome: Outcome) -> None:
+        """Write what is new. A pool that is gone is forgotten, an API server that is away hears it later."""
+        told = self._remembered(outcome.resource)
+        try:
+            await self._announce(outcome, told)
+            await self._write(outcome, told)
+        except NotFound:
+            self._cluster.forget(outcome.resource.key, outcome.resource.uid)
+        except LanewayError as error:
+            log.warning("not told", extra={**_name(outcome.resource), "cause": error.message})
+
+    def _remembered(self, resource: Resource) -> _Told:
+        told = self._told.get(resource.key)
+        if told is None or told.uid != resource.uid:
+            before = resource.status
+            known = (before["reason"], before["desiredReplicas"]) if "desiredReplicas" in before else None
+            told = self._told[resource.key] = _Told(resource.uid, before, float("-inf"), known)
+        return told
+
+    async def _write(self, outcome: Outcome, told: _Told) -> None:
+        status = status_of(replace(outcome, resource=replace(outcome.resource, status=told.status)))
+        patch = changes(told.status, status)
+        now = self._clock()
+        if not patch or (not urgent(patch) and now - told.written_at < PACE):
+            return
+        await self._kube.patch_status(outcome.resource.namespace, outcome.resource.name, patch)
+        told.status, told.written_at = status, now
+
+    async def _announce(self, outcome: Outcome, told: _Told) -> None:
+        decision = outcome.decision
+        summary = _summary(outcome)
+        if summary == told.decision:
+            return
+        told.decision = summary
+        _log(outcome)
+        reason = decision.reason if decision else None
+        if reason not in _QUIET:
+            await self._kube.create_event(outcome.resource.namespace, self._event(outcome))
+
+    def _event(self, outcome: Outcome) -> Mapping[str, Any]:
+        resource, now = outcome.resource, datetime.now(UTC)
+        reason, message, warn = _sentence(outcome)
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{resource.name}.", "namespace": resource.namespace},
+            "involvedObject": {
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": KIND,
+                "namespace": resource.namespace,
+                "name": resource.name,
+                "uid": resource.uid,
+            },
+            "type": "Warning" if warn else "Normal",
+            "reason": reason,
+            "message": message[:1024],
+            "action": "Scale",
+            "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "firstTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "count": 1,
+            "source": {"component": "laneway-operator"},
+            "reportingComponent": "laneway.dev/operator",
+            "reportingInstance": self._identity,
+        }
+
+
+def _summary(outcome: Outcome) -> tuple[str, int] | None:
+    if outcome.decision is not None:
+        return outcome.decision.reason.value, outcome.decision.desired
+    return (outcome.refused.reason, -1) if outcome.refused else None
+
+
+def _sentence(outcome: Outcome) -> tuple[str, str, bool]:
+    """Reason, message, and whether it is a warning."""
+    decision = outcome.decision
+    if decision is not None:
+        message = f"Dry run: {decision.message}" if outcome.dry else decision.message
+        return decision.reason.value, message, decision.reason in _WARNINGS
+    assert outcome.refused is not None  # noqa: S101 an outcome has one or the other
+    return outcome.refused.reason, outcome.refused.message, True
+
+
+def _log(outcome: Outcome) -> None:
+    reason, message, warn = _sentence(outcome)
+    facts = {**_name(outcome.resource), "reason": reason, **_figures(outcome.decision)}
+    if outcome.deployment is not None:
+        facts["replicas"] = outcome.deployment.replicas
+    log.log(logging.WARNING if warn else logging.INFO, message, extra=facts)
+
+
+def _figures(decision: Decision | None) -> dict[str, Any]:
+    if decision is None:
+        return {}
+    numbers = {name: _short(value) for name, value in asdict(decision.figures).items() if value is not None}
+    pods = {name: list(getattr(decision, name)) for name in ("drain", "undrain", "remove", "overdue")}
+    return {"desired": decision.desired, **numbers, **{name: value for name, value in pods.items() if value}}
+
+
+def _short(value: float) -> float:
+    return round(value, 3)
+
+
+def _name(resource: Resource) -> dict[str, Any]:
+    return {"namespace": resource.namespace, "pool": resource.name}
