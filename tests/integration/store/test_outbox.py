@@ -107,6 +107,23 @@ async def test_each_queue_is_counted(store: Store) -> None:
     await store.commit([outbox.park("c", "SMTP 550", 11.0)])
 
     assert await outbox.counts(store, 10.0) == [
-        QueueCounts("notifications", "bulk", 1, 0, 0, 10.0, 5.0),
-        QueueCounts("notifications", "mail", 1, 1, 1, 3.0, 5.0),
+        QueueCounts("notifications", "bulk", 1, 0, 0, 10.0, 5.0, 5.0, None),
+        QueueCounts("notifications", "mail", 1, 1, 1, 3.0, 5.0, 5.0, 11.0),
     ]
+
+
+async def test_demand_of_what_has_been_tried_is_as_old_as_its_next_try(store: Store) -> None:
+    await store.commit([outbox.insert([message("a")])])
+    await store.commit([outbox.retry("a", 20.0, "busy")])
+
+    [counts] = await outbox.counts(store, 21.0)
+    assert (counts.oldest_created_at, counts.oldest_demand_at) == (5.0, 20.0)
+
+
+async def test_what_the_window_refused_is_due_at_once_and_a_retry_is_not(store: Store) -> None:
+    await store.commit([outbox.insert([message("new", due_at=12.0), message("tried", due_at=1.0)])])
+    await store.commit([outbox.retry("tried", 12.0, "busy")])
+
+    await store.commit([outbox.hasten(["new", "tried"], 10.0)])
+
+    assert await due(store, 10.0) == ["new"]

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from laneway.lanes.transport import Answer
 from laneway.resilience.pipeline import Pipelines
 from laneway.service import Service
 from laneway.settings import Settings
-from laneway.store import Store
+from laneway.store import Store, outbox
 from laneway.telemetry import logs
 from laneway.telemetry.admin import Health, serve_admin
 from laneway.telemetry.metrics import Metrics
@@ -119,6 +119,7 @@ class Process:
     tuning: Tuning
     health: Health
     lanes: Lanes
+    pipelines: Pipelines
 
 
 @asynccontextmanager
@@ -137,7 +138,7 @@ async def process(name: str, factory: Factory, settings: Settings) -> AsyncItera
         pipelines = Pipelines(listeners=[metrics.breaker_changed])
         lanes = Lanes(transport, pipelines=pipelines, tracing=tracing, metrics=metrics, tuning=tuning)
         await stack.enter_async_context(running(tuning.keep()))
-        yield Process(factory(lanes), settings, tracing, metrics, tuning, health, lanes)
+        yield Process(factory(lanes), settings, tracing, metrics, tuning, health, lanes, pipelines)
 
 
 async def serve_rest(name: str, factory: Factory, settings: Settings) -> None:
@@ -178,6 +179,7 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
                 holder=settings.instance,
                 tracing=own.tracing,
                 metrics=own.metrics,
+                queues=own.service.queues,
             )
             duties.append(relay.run())
         server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port)
@@ -194,7 +196,7 @@ def run_worker(name: str, factory: Factory, settings: Settings) -> None:
     """Celery in the main thread, everything else on the one event loop in a thread of its own."""
     import uvloop
 
-    from laneway.lanes.queue.worker import LoopThread, celery_app, run_celery
+    from laneway.lanes.queue.worker import LoopThread, celery_app, report_capacity, run_celery
 
     thread = LoopThread(uvloop.new_event_loop())
     thread.start()
@@ -209,6 +211,7 @@ def run_worker(name: str, factory: Factory, settings: Settings) -> None:
             broker_url=settings.broker_url,
             deliver=lambda delivery: thread.submit(own.deliveries.run(delivery)).result(),
         )
+        report_capacity(app, pod=settings.instance, breakers_open=own.breakers_open)
 
         def stopping() -> None:
             own.health.end()
@@ -233,6 +236,7 @@ class Bench:
     methods: dict[str, Method]
     deliveries: "Deliveries"
     health: Health
+    breakers_open: Callable[[], int]
     stopped: asyncio.Event
 
     @property
@@ -261,7 +265,7 @@ async def worker_side(name: str, factory: Factory, settings: Settings, bench: "F
         )
         stopped = asyncio.Event()
         async with running(deliveries.keep_markers()):
-            bench.set_result(Bench(methods, deliveries, own.health, stopped))
+            bench.set_result(Bench(methods, deliveries, own.health, own.pipelines.refusing, stopped))
             await stopped.wait()
 
 
@@ -299,7 +303,9 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
             stack.push_async_callback(store.close)
             broker = ValkeyBroker(own.settings.broker_url, window=own.settings.queue_window)
             stack.push_async_callback(broker.close)
-            publishing = await stack.enter_async_context(Publisher(broker, service=own.service.name))
+            publishing = await stack.enter_async_context(
+                Publisher(broker, service=own.service.name, refused=_due_now(store))
+            )
             system = SystemHandlers(own.service.name, own.service.contract, store, own.tracing)
             handlers |= system.handlers
             methods |= system.methods
@@ -314,6 +320,15 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
         )
         stack.push_async_callback(dispatcher.close)
         yield Backend(dispatcher, store, broker)
+
+
+def _due_now(store: Store) -> Callable[[Sequence[str]], Awaitable[None]]:
+    """What the queue's window refused is demand at once, not when the publisher's grace ends."""
+
+    async def refused(ids: Sequence[str]) -> None:
+        await store.commit([outbox.hasten(ids, time())])
+
+    return refused
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ from laneway.lanes.queue.relay import Relay
 from laneway.lanes.system import REGISTER, SystemHandlers
 from laneway.lanes.transport import Answer
 from laneway.resilience.pipeline import Pipelines
+from laneway.scaling.wire import Demand
 from laneway.service import Service
 from laneway.store import Store
 from laneway.store.outbox import OutboxMessage
@@ -201,6 +202,9 @@ class _MemoryBroker:
 
     async def wake(self, service: str) -> None:
         """`settle` looks for itself."""
+
+    async def tell(self, producer: str, demands: Mapping[str, Demand]) -> None:
+        """In memory nobody scales."""
 
     async def reports(self, service: str, *, wait: float) -> list[Report]:  # noqa: ARG002 a port's signature
         return self._reports.pop(service, [])

@@ -112,6 +112,11 @@ class Breaker:
     def state(self) -> State:
         return self._state
 
+    @property
+    def refuses(self) -> bool:
+        """Whether it is open and not yet willing to probe."""
+        return self._state is State.OPEN and self._clock() < self._until
+
     def acquire(self) -> Permit:
         """Leave to make one call now.
 

@@ -209,6 +209,10 @@ class Pipelines:
         self._pipelines[key] = policy, pipeline
         return pipeline
 
+    def refusing(self) -> int:
+        """How many breakers are open now. May be called from any thread."""
+        return sum(pipeline.breaker.refuses for _, pipeline in list(self._pipelines.values()))
+
     def _build(self, method: Target, policy: Policy) -> Pipeline:
         target = f"{method.owner}/{method.full_name}"
         budget = self._budgets.setdefault(method.owner, RetryBudget(clock=self._clock))

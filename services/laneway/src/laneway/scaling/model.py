@@ -130,9 +130,13 @@ class WorkerReading:
         return sum(share.active for share in self.shares.values())
 
     @property
+    def reserved(self) -> int:
+        return sum(share.reserved for share in self.shares.values())
+
+    @property
     def held(self) -> int:
         """What would be disturbed if it went."""
-        return sum(share.active + share.reserved for share in self.shares.values())
+        return self.active + self.reserved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +238,7 @@ class Reason(StrEnum):
     OVERDUE = "DrainOverdue"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Fact:
     """A condition of the pool's status: whether it holds, one word why, and the sentence with its numbers."""
 

@@ -48,6 +48,8 @@ class QueueCounts:
         waiting: due later: copies that are with the broker, delays and retries.
         parked: dead letters.
         oldest_due_at: since when the oldest due one is due.
+        oldest_demand_at: since when the oldest due one waits for a worker: it was written, or has become due again.
+        oldest_parked_at: when the oldest dead letter was parked.
         oldest_created_at: when the oldest one that is not parked was written.
     """
 
@@ -58,6 +60,8 @@ class QueueCounts:
     parked: int
     oldest_due_at: float | None
     oldest_created_at: float | None
+    oldest_demand_at: float | None
+    oldest_parked_at: float | None
 
 
 def insert(messages: Sequence[OutboxMessage]) -> Write:
@@ -101,6 +105,12 @@ def postpone(ids: Sequence[str], until: float) -> Write:
     return Write(update(outbox).where(outbox.c.id.in_(ids)).values(due_at=until))
 
 
+def hasten(ids: Sequence[str], now: float) -> Write:
+    """Make new messages due that were to be left alone for a moment; what has been tried before keeps its time."""
+    fresh = and_(outbox.c.id.in_(ids), outbox.c.attempts == 0, outbox.c.due_at > now, outbox.c.due_at < now + _MOMENT)
+    return Write(update(outbox).where(fresh).values(due_at=now))
+
+
 def confirm(ids: Sequence[str]) -> Write:
     """Delete what consumers have committed. Confirming twice changes nothing."""
     return Write(delete(outbox).where(outbox.c.id.in_(ids)))
@@ -124,6 +134,9 @@ def redrive(ids: Sequence[str], now: float) -> Write:
     return Write(statement.values(parked_at=None, attempts=0, due_at=now))
 
 
+_MOMENT = 5.0
+"""Seconds; a message that is due later than that was postponed for a reason."""
+
 _INSERT = outbox.insert()
 _DUE = (
     select(outbox)
@@ -142,6 +155,10 @@ _COUNTS = (
         func.sum(case((_OPEN, 0), else_=1)).label("parked"),
         func.min(case((_IS_DUE, outbox.c.due_at))).label("oldest_due_at"),
         func.min(case((_OPEN, outbox.c.created_at))).label("oldest_created_at"),
+        func.min(case((and_(_IS_DUE, outbox.c.attempts == 0), outbox.c.created_at), (_IS_DUE, outbox.c.due_at))).label(
+            "oldest_demand_at"
+        ),
+        func.min(outbox.c.parked_at).label("oldest_parked_at"),
     )
     .group_by(outbox.c.service, outbox.c.queue)
     .order_by(outbox.c.service, outbox.c.queue)

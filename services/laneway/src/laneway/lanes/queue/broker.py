@@ -3,11 +3,12 @@
 The rows are the truth, so losing all a broker holds costs deliveries that the inbox drops, and nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from laneway.scaling.wire import Demand
 from laneway.store.outbox import OutboxMessage
 
 COPY_TTL = 30.0
@@ -67,6 +68,10 @@ class Broker(Protocol):
 
     async def wake(self, service: str) -> None:
         """Tell a service's relay that there is something to do."""
+        ...
+
+    async def tell(self, producer: str, demands: Mapping[str, Demand]) -> None:
+        """Say, for who scales workers, what a producer has for each queue."""
         ...
 
     async def reports(self, service: str, *, wait: float) -> list[Report]:

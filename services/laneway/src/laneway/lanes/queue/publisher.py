@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +15,7 @@ from opentelemetry.trace import Span
 
 from laneway.errors import LanewayError
 from laneway.lanes.operation import PUBLISH_GRACE
-from laneway.lanes.queue.broker import Broker
+from laneway.lanes.queue.broker import Broker, Published
 from laneway.store.outbox import OutboxMessage
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,17 @@ DRAIN = 2.0
 class Publisher:
     """An owned background task between commits and the broker; see `laneway.lanes.dispatch.Publishing`."""
 
-    def __init__(self, broker: Broker, *, service: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        service: str,
+        refused: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`refused` is told of messages that the window had no room for."""
         self._broker = broker
+        self._refused = refused
         self._service = service
         self._clock = clock
         self._offered: deque[OutboxMessage] = deque()
@@ -86,7 +95,10 @@ class Publisher:
         wake, self._wake = self._wake, False
         try:
             if batch:
-                await self._broker.publish(batch, producer=self._service, now=self._clock())
+                results = await self._broker.publish(batch, producer=self._service, now=self._clock())
+                full = [each.id for each, result in zip(batch, results, strict=True) if result is Published.FULL]
+                if full and self._refused is not None:
+                    await self._refused(full)
             if wake:
                 await self._broker.wake(self._service)
         except LanewayError as error:

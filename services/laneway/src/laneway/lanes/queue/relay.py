@@ -9,13 +9,14 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from opentelemetry.trace import SpanKind
 
 from laneway.errors import LanewayError
 from laneway.lanes.operation import PUBLISH_GRACE
 from laneway.lanes.queue.broker import Broker, Outcome, Published, Report
+from laneway.lanes.queue.demand import REFUSED_AGAIN, DemandTeller
 from laneway.lanes.queue.envelope import queue_of
 from laneway.store import Store, VersionConflict, Write, events, leases, outbox, subscriptions
 from laneway.store.outbox import OutboxMessage
@@ -32,9 +33,6 @@ LEASE = 5.0
 ROUND = 1.0
 """Seconds between rounds when nothing wakes the relay."""
 
-REFUSED_AGAIN = 0.25
-"""Seconds until a message is tried again that the window refused."""
-
 BATCH = 256
 
 
@@ -50,8 +48,10 @@ class Relay:
         holder: str,
         tracing: Tracing,
         metrics: Metrics,
+        queues: Iterable[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`queues` are the service's own, of which the relay always speaks; of others it does when it has something."""
         self._store = store
         self._broker = broker
         self._service = service
@@ -59,6 +59,7 @@ class Relay:
         self._tracing = tracing
         self._metrics = metrics
         self._clock = clock
+        self._demand = DemandTeller(store, broker, service=service, queues=queues, clock=clock)
 
     async def run(self) -> None:
         """Hold the lease and go round until cancelled; then give the lease back."""
@@ -74,12 +75,14 @@ class Relay:
             return
         async with asyncio.TaskGroup() as group:
             renewal = group.create_task(self._renew())
+            telling = group.create_task(self._demand.keep_telling())
             try:
                 while not renewal.done():
                     await self.settle(await self._broker.reports(self._service, wait=ROUND))
                     await self.go_round()
             finally:
                 renewal.cancel()
+                telling.cancel()
 
     async def _survive(self, step: Callable[[], object]) -> None:
         """A broker or database that is away is waited for; anything else ends the process."""

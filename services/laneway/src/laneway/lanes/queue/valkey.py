@@ -5,7 +5,7 @@ Queues are the lists that kombu reads; markers, counters and reports are keys of
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from laneway.errors import Unavailable
 from laneway.lanes.queue.broker import COPY_TTL, Outcome, Published, Report
 from laneway.lanes.queue.envelope import encode, queue_of
+from laneway.scaling.wire import DEMAND_TTL, Demand, demand_key
 from laneway.store.outbox import OutboxMessage
 
 _ATTEMPTS_TTL = 7 * 86_400
@@ -97,6 +98,15 @@ class ValkeyBroker:
         """Tell a service's relay that there is something to do."""
         async with _reaching():
             await self._client.rpush(_reports(service), _WAKE)
+
+    async def tell(self, producer: str, demands: Mapping[str, Demand]) -> None:
+        """Say, for who scales workers, what a producer has for each queue."""
+        async with _reaching():
+            pipe = self._client.pipeline(transaction=False)
+            for queue, demand in demands.items():
+                pipe.hset(demand_key(queue), producer, demand.encode())
+                pipe.expire(demand_key(queue), DEMAND_TTL)
+            await pipe.execute()
 
     async def reports(self, service: str, *, wait: float, limit: int = 500) -> list[Report]:
         """What has been reported; waits up to `wait` seconds for the first. A wake ends the wait with nothing."""

@@ -20,6 +20,7 @@ from kombu.entity import Queue
 from laneway.contract.model import Method
 from laneway.errors import ConfigurationError
 from laneway.lanes.queue.envelope import Delivery, decode
+from laneway.scaling import worker as scaling
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,12 @@ def _task(method: str, deliver: Callable[[Delivery], None]) -> Callable[..., Non
             raise Reject(str(error), requeue=False) from error
 
     return run
+
+
+def report_capacity(app: Celery, *, pod: str, breakers_open: Callable[[], int]) -> None:
+    """Let the application's workers say what they do, and obey drains and pauses, as any Celery worker can."""
+    facts = {"pod": pod, "breakers_open": staticmethod(breakers_open)}
+    app.steps["worker"].add(type("CapacityReport", (scaling.CapacityReport,), facts))
 
 
 def run_celery(

@@ -41,6 +41,11 @@ class Source:
     workers: Workers = Workers.CELERY
     layout: Layout = field(default_factory=Layout)
 
+    @property
+    def prefix(self) -> str:
+        """What stands before every key of the application."""
+        return self.layout.global_keyprefix if self.workers is Workers.CELERY else ""
+
 
 class Signals(Protocol):
     """One broker. Reading never raises for a broker that does not answer: every pool is then `Unknown`."""
