@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from laneway.errors import ConfigurationError, LanewayError
-from laneway.scaling.model import Decision, Fact, Intent, Memory, Observation, Pod, Reading, Unknown
+from laneway.scaling.model import Consume, Decision, Fact, Intent, Memory, Observation, Pod, Reading, Unknown
 from laneway.scaling.signals import Source
 from laneway.scaling.sizing import decide
 from laneway_operator.apply import Applier, Task
@@ -225,6 +225,7 @@ class Poller:
                 deployment=job.deployment,
                 reading=reading,
                 decision=decision,
+                memory=memory,
                 scaled_to=scaled_to,
                 at=now,
             )
@@ -261,16 +262,16 @@ class Poller:
         for key in self._known.keys() - present:
             del self._known[key]
             gone, last = self.outcomes.pop(key, None), self._last.pop(key, None)
-            if gone is not None and last is not None and isinstance(gone.reading, Reading):
-                await self._free(gone.reading, *last)
+            if gone is not None and last is not None:
+                await self._free(gone, *last)
         self._reporter.forget(present)
 
-    async def _free(self, reading: Reading, source: Source, address: Address) -> None:
+    async def _free(self, gone: Outcome, source: Source, address: Address) -> None:
         signals = self._brokers.signals(address)
+        drained = gone.reading.drained if isinstance(gone.reading, Reading) else frozenset()
         try:
-            if reading.drained:
-                await signals.undrain(source, sorted(reading.drained))
-            if any(queue.paused for queue in reading.queues):
+            await signals.undrain(source, sorted(drained.union(source.pods)))
+            if gone.plan is not None and gone.plan.intent.consume is Consume.PAUSED:
                 await signals.resume(source)
         except LanewayError as error:
             log.warning("its pods may still be draining", extra={"pool": source.pool, "cause": error.message})

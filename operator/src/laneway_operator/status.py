@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from laneway.scaling.model import Decision, Fact, Mode, Reading, Unknown
+from laneway.scaling.model import Decision, Fact, Memory, Mode, Reading, Unknown
 from laneway_operator.resource import Plan, Resource
 from laneway_operator.watch import Deployment
 
@@ -25,6 +25,7 @@ class Outcome:
     deployment: Deployment | None = None
     reading: Reading | Unknown | None = None
     decision: Decision | None = None
+    memory: Memory | None = None
     refused: Fact | None = None
     scaled_to: int | None = None
     at: float = 0.0
@@ -107,12 +108,20 @@ def _decision(outcome: Outcome) -> Mapping[str, Any]:
         "objectiveMet": _truth(decision.objective_met),
         "warmMinimum": figures.warm_minimum,
         "ignoringDrain": sorted(decision.overdue) or None,
-        "learned": {
-            "serviceSeconds": f"{_significant(figures.service_seconds):g}",
-            "startSeconds": f"{_significant(figures.startup_seconds):g}",
-            "slotsPerPod": figures.slots,
-        },
+        "learned": _learned(outcome.memory),
     }
+
+
+def _learned(memory: Memory | None) -> Mapping[str, Any] | None:
+    """What another operator may begin with."""
+    if memory is None:
+        return None
+    learned = {
+        "serviceSeconds": memory.service_seconds and f"{_significant(memory.service_seconds):g}",
+        "startSeconds": memory.startup_seconds and f"{_significant(memory.startup_seconds):g}",
+        "slotsPerPod": memory.slots,
+    }
+    return {name: value for name, value in learned.items() if value} or None
 
 
 def _conditions(outcome: Outcome) -> list[dict[str, Any]]:
