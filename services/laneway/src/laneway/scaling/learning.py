@@ -19,6 +19,9 @@ FADE = 60.0
 STARTUP_WEIGHT = 0.3
 """How much the newest start counts."""
 
+SLOWEST_START = 4.0
+"""Times what is known: a pod that found no node for an hour says nothing about how long a start takes."""
+
 Shares = Mapping[str, Share]
 
 
@@ -43,7 +46,7 @@ def learn(intent: Intent, observation: Observation, reading: Reading, memory: Me
     weight = 1 - math.exp(-seconds / SUDDEN)
     completion = finished / seconds if seconds else memory.completion_rate
     return replace(
-        _with_starts(observation, reading, memory, now),
+        _with_starts(intent, observation, reading, memory, now),
         service_seconds=_overall(traffic) or memory.service_seconds,
         since=now if memory.since is None else memory.since,
         seen_at=reading.at,
@@ -159,7 +162,7 @@ def _overall(traffic: Mapping[str, Traffic]) -> float | None:
     return sum(finished * service for finished, service in known) / weight
 
 
-def _with_starts(observation: Observation, reading: Reading, memory: Memory, now: float) -> Memory:
+def _with_starts(intent: Intent, observation: Observation, reading: Reading, memory: Memory, now: float) -> Memory:
     """Learn from the pods that began to work since the last look; those of the first look are not new."""
     reporting = {worker.pod for worker in reading.workers}
     pods = {pod.name: pod for pod in observation.pods}
@@ -168,5 +171,6 @@ def _with_starts(observation: Observation, reading: Reading, memory: Memory, now
     if memory.seen_at is not None:
         for name in working - memory.started:
             took = max(0.0, now - pods[name].created_at)
+            took = min(took, SLOWEST_START * max(startup or 0.0, intent.startup_seconds))
             startup = took if startup is None else startup + STARTUP_WEIGHT * (took - startup)
     return replace(memory, startup_seconds=startup, started=working | (memory.started & pods.keys()))
