@@ -19,7 +19,7 @@ def state_in(data: Path) -> State:
     services = [Installed("orders", ("grpc", "worker"))]
     ports = itertools.count(50051)
     plan = make_plan(services, [], options, ports=ports, edge_ports=ports, broker=None)
-    return State.of(plan, {"orders": 7})
+    return State.of(plan, plan.processes, {"orders": 7})
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

@@ -204,3 +204,28 @@ async def test_a_stop_while_a_process_starts_leaves_nothing(bench: Bench) -> Non
     await bench.supervisor.stop()
 
     assert is_free("127.0.0.1", process.port or 0)
+
+
+async def test_one_more_is_kept_running_and_one_less_is_stopped_warmly(bench: Bench) -> None:
+    await bench.supervisor.start([bench.process("a")])
+    more = bench.process("b")
+
+    bench.supervisor.add(more)
+    async with asyncio.timeout(10):
+        while "b started" not in bench.diary:
+            await asyncio.sleep(0.01)
+    assert [each.name for each in bench.supervisor.processes] == ["a", "b"]
+    await bench.supervisor.remove("b")
+
+    assert bench.diary == ["a started", "b started", "b ended"]
+    assert bench.supervisor.pids.keys() == {"a"}
+
+
+async def test_one_more_that_does_not_start_is_tried_again_and_harms_nobody(bench: Bench) -> None:
+    await bench.supervisor.start([bench.process("a")])
+    before = dict(bench.supervisor.pids)
+
+    bench.supervisor.add(bench.process("b", code="raise SystemExit('no luck')"))
+    await bench.until(lambda: bench.printed.count("b ended with code 1") >= 2)
+
+    assert bench.supervisor.pids["a"] == before["a"]

@@ -26,6 +26,7 @@ BasePort = Annotated[
     int | None,
     typer.Option(help="First port of everything else; 0 finds free ones.  [default: LANEWAY_GRPC_PORT, 50051]"),
 ]
+MaxWorkers = Annotated[int, typer.Option(min=1, help="Most worker processes of a service; 1 scales nothing.")]
 Data = Annotated[Path, typer.Option(help="Folder of databases, broker and state.")]
 
 
@@ -62,13 +63,16 @@ def migrate(services: Annotated[list[str] | None, typer.Argument(help="All, if n
 
 
 @app.command()
-def up(port: Port = None, base_port: BasePort = None, data: Data = DATA) -> None:
-    """Run every installed service on this machine; Ctrl-C stops all of it."""
+def up(port: Port = None, base_port: BasePort = None, data: Data = DATA, max_workers: MaxWorkers = 4) -> None:
+    """Run every installed service on this machine; Ctrl-C stops all of it.
+
+    Worker processes follow the load, each service's between one and --max-workers: the sizing is the operator's.
+    """
     settings = Settings.load()
     from laneway.cli.up.run import run_up
 
     port, base_port = _ports(settings, port, base_port)
-    asyncio.run(run_up(settings, port=port, base_port=base_port, data=data))
+    asyncio.run(run_up(settings, port=port, base_port=base_port, data=data, most_workers=max_workers))
 
 
 @app.command()

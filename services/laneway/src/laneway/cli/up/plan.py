@@ -43,7 +43,7 @@ class Process:
 
     `service` shares a colour, and `role` is what it does for it.
     `command` are arguments of `laneway`, or of `program` if there is one. `log` is where it writes what it does not
-    print, and `where` is shown to people.
+    print, and `where` is shown to people. `queues` are those that it consumes, by their names in the broker.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Process:
     program: Path | None = None
     log: Path | None = None
     where: str = ""
+    queues: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Options:
     smtp_url: str | None = None
     log_format: str = "text"
     log_level: str = "INFO"
+    most_workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ def make_plan(
         processes.append(_broker(broker, broker_port, options.data))
     processes += [_companion(name, port, options.data) for name, port in companion_ports.items()]
     processes += [_server(name, port, options.host, shared) for name, port in grpc_ports.items()]
-    processes += [_worker(each, shared) for each in services if "worker" in each.roles]
+    processes += [_worker(each, shared, options.most_workers) for each in services if "worker" in each.roles]
     edges = [_edge(each.name, next(edge_ports), options.host, shared) for each in services if "rest" in each.roles]
     return Plan(
         processes=(*processes, *edges),
@@ -212,7 +214,7 @@ def _server(service: str, port: int, host: str, shared: Mapping[str, str]) -> Pr
     )
 
 
-def _worker(service: Installed, shared: Mapping[str, str]) -> Process:
+def _worker(service: Installed, shared: Mapping[str, str], most: int) -> Process:
     return Process(
         name=f"{service.name}-worker",
         service=service.name,
@@ -220,7 +222,8 @@ def _worker(service: Installed, shared: Mapping[str, str]) -> Process:
         stage=Stage.WORKER,
         command=("run", service.name, "--role", "worker"),
         environment={**shared, "LANEWAY_INSTANCE": f"{service.name}-worker"},
-        where=" ".join(service.queues),
+        where=" ".join(service.queues) + (f" (1 to {most} processes, by load)" if most > 1 else ""),
+        queues=service.queues,
     )
 
 

@@ -21,6 +21,7 @@ from laneway.cli.up import ports, state
 from laneway.cli.up.launch import Launch
 from laneway.cli.up.output import Output, table_of
 from laneway.cli.up.plan import Options, Plan, make_plan
+from laneway.cli.up.scale import scaling
 from laneway.cli.up.supervisor import Patience, Supervisor
 from laneway.errors import Cancelled
 from laneway.settings import Settings
@@ -38,13 +39,13 @@ class Up:
     supervisor: Supervisor
 
 
-async def run_up(settings: Settings, *, port: int, base_port: int, data: Path) -> None:
-    """Run all installed services until SIGINT or SIGTERM.
+async def run_up(settings: Settings, *, port: int, base_port: int, data: Path, most_workers: int) -> None:
+    """Run all installed services until SIGINT or SIGTERM, each with up to `most_workers` worker processes.
 
     Raises:
         ConfigurationError: something is not as it must be; nothing is left running.
     """
-    options = options_of(settings, port=port, data=data)
+    options = options_of(settings, port=port, data=data, most_workers=most_workers)
     console = Console()
     console.print("starting", style="dim")
     with stop_signals() as stopped:
@@ -55,7 +56,7 @@ async def run_up(settings: Settings, *, port: int, base_port: int, data: Path) -
             console.print("stopping", style="dim")
 
 
-def options_of(settings: Settings, *, port: int, data: Path) -> Options:
+def options_of(settings: Settings, *, port: int, data: Path, most_workers: int = 1) -> Options:
     """What the operator chose; what was not chosen is embedded."""
     chosen = settings.model_fields_set
     return Options(
@@ -68,6 +69,7 @@ def options_of(settings: Settings, *, port: int, data: Path) -> Options:
         smtp_url=os.environ.get("SMTP_URL"),
         log_format=settings.log_format,
         log_level=settings.log_level,
+        most_workers=most_workers,
     )
 
 
@@ -91,12 +93,13 @@ async def up(
                 launcher,
                 output,
                 patience=Patience(stop=settings.grace_seconds + MARGIN),
-                changed=lambda pids: state.State.of(plan, pids).write(plan.data),
+                changed=lambda pids: state.State.of(plan, supervisor.processes, pids).write(plan.data),
             )
             try:
                 if not await unless(stopped, _start(plan, services, supervisor)):
                     raise Cancelled("Stopped before everything had started.")
-                yield Up(plan, spans, supervisor)
+                async with scaling(plan, supervisor, at_most=options.most_workers, slots=settings.worker_slots):
+                    yield Up(plan, spans, supervisor)
             except BaseException as error:
                 if not isinstance(error, Cancelled):
                     output.show_held()

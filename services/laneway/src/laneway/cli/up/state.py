@@ -5,12 +5,12 @@ It is there when everything is ready, follows each restart, and is removed at th
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from laneway.cli.up.plan import Plan
+from laneway.cli.up.plan import Plan, Process
 from laneway.errors import ConfigurationError
 
 
@@ -33,14 +33,12 @@ class State:
     processes: Mapping[str, Place]
 
     @classmethod
-    def of(cls, plan: Plan, pids: Mapping[str, int]) -> Self:
-        """The state of a running plan."""
+    def of(cls, plan: Plan, processes: Iterable[Process], pids: Mapping[str, int]) -> Self:
+        """The state of a running plan, whose processes may have become more."""
         return cls(
             pid=os.getpid(),
             urls=plan.urls,
-            processes={
-                each.name: Place(pids.get(each.name), each.port, each.role, each.service) for each in plan.processes
-            },
+            processes={each.name: Place(pids.get(each.name), each.port, each.role, each.service) for each in processes},
         )
 
     @classmethod

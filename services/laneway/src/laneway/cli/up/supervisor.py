@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -51,6 +51,12 @@ class Supervisor:
         self._changed = changed
         self._steady = False
         self._kept: list[_Kept] = []
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def processes(self) -> Sequence[Process]:
+        """What is kept running."""
+        return [kept.process for kept in self._kept]
 
     @property
     def pids(self) -> Mapping[str, int]:
@@ -76,10 +82,30 @@ class Supervisor:
         self._steady = True
         self._tell()
 
+    def add(self, process: Process) -> None:
+        """Keep one more running. It may fail to start: then it is started again, like one that dies."""
+        self._keep(process).settled = True
+        self._tell()
+
+    async def remove(self, name: str) -> None:
+        """Stop one, warmly, and forget it."""
+        [kept] = [kept for kept in self._kept if kept.process.name == name]
+        await kept.stop()
+        self._kept.remove(kept)
+        self._tell()
+
+    def say(self, sentence: str) -> None:
+        """Print something of the supervisor's own."""
+        self._output.say(sentence)
+
     async def keep(self) -> None:
         """Return never; raise if a process can no longer be kept, which is a mistake of ours."""
-        for ended in asyncio.as_completed([kept.task for kept in self._kept]):
-            await ended
+        await asyncio.shield(self._broken)
+
+    def watch(self, task: "asyncio.Task[None]") -> None:
+        """Let `keep` raise what a task that has ended raised."""
+        if self._steady and not task.cancelled() and not self._broken.done() and (error := task.exception()):
+            self._broken.set_exception(error)
 
     async def stop(self) -> None:
         """Stop all: the highest stage first, each with a warm SIGTERM, and SIGKILL when patience ends."""
@@ -90,6 +116,7 @@ class Supervisor:
 
     def _keep(self, process: Process) -> "_Kept":
         kept = _Kept(process, self._launcher, self._output, self._patience, self._tell)
+        kept.task.add_done_callback(self.watch)
         self._kept.append(kept)
         return kept
 
