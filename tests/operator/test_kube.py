@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from laneway.errors import Aborted, AlreadyExists, LanewayError, NotFound, PermissionDenied, Unavailable
-from laneway_operator.kube import Api, Credentials, Request
+from laneway_operator.kube import Api, Credentials, Request, find_credentials
 from laneway_operator.watch import KopfWatch
 
 CHART = Path("charts/laneway-operator")
@@ -129,3 +130,18 @@ def _permissions(*options: str) -> set[tuple[str, str]]:
                 (verb, resource) for rule in each["rules"] for verb in rule["verbs"] for resource in rule["resources"]
             }
     return found
+
+
+def test_a_clusters_authority_need_not_carry_every_extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:6443"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    (tmp_path / "config").write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    found = find_credentials()
+    assert isinstance(found.tls, ssl.SSLContext)
+    assert not found.tls.verify_flags & ssl.VERIFY_X509_STRICT
+    assert (found.tls.verify_mode, found.tls.check_hostname) == (ssl.CERT_REQUIRED, True)

@@ -8,7 +8,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -66,14 +66,34 @@ class Credentials:
     tls: ssl.SSLContext | bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Connection(kopf.ConnectionInfo):
+    """Verifies chain and host name, but not that authorities carry every extension of RFC 5280.
+
+    From Python 3.13 on the default is strict, and the authorities of many clusters lack the key usage.
+    """
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        context = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+
+def find_connection(**arguments: Any) -> kopf.ConnectionInfo | None:
+    """The pod's service account, else the current kubeconfig; a login handler of kopf."""
+    found = kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+    if found is None:
+        return None
+    return _Connection(**{each.name: getattr(found, each.name) for each in fields(found)})
+
+
 def find_credentials() -> Credentials:
     """Those of the pod's service account, else of the current kubeconfig.
 
     Raises:
         Unavailable: there are none.
     """
-    settings = kopf.OperatorSettings()
-    found = kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
+    found = find_connection(settings=kopf.OperatorSettings())
     if found is None:
         raise Unavailable("There are no credentials for a cluster; run in a pod, or set KUBECONFIG.")
     tls = found.as_ssl_context() if found.server.startswith("https") else False

@@ -42,7 +42,7 @@ async def run(settings: Settings, find: Callable[[], Credentials] = find_credent
     """Watch, contend for the lease, and decide while it is held."""
     metrics, health = Metrics(), Health(asyncio.get_running_loop())
     async with Api(find, metrics.requested) as api:
-        watch = KopfWatch(settings.namespaces)
+        watch = KopfWatch(settings.namespaces, identity=settings.identity)
         leadership = Leadership(api, settings.lease_namespace, settings.lease, settings.identity)
         brokers = Brokers(api, _connect)
         poller = Poller(

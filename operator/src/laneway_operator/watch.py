@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import kopf
 
-from laneway_operator.kube import DELETION_COST
+from laneway_operator.kube import DELETION_COST, find_connection
 from laneway_operator.resource import GROUP, PLURAL, VERSION, Key, Resource
 
 
@@ -69,8 +69,9 @@ class Cluster(Protocol):
 class KopfWatch:
     """The watch; implements `Cluster`. `synced` is set when there are pools and everything has been listed once."""
 
-    def __init__(self, namespaces: Iterable[str] = ()) -> None:
+    def __init__(self, namespaces: Iterable[str] = (), *, identity: str = "laneway-operator") -> None:
         self._namespaces = tuple(namespaces)
+        self._identity = identity
         self._indices: Mapping[str, kopf.Index[Any, Any]] = {}
         self._gone: set[tuple[Key, str]] = set()
         self.started = asyncio.Event()
@@ -83,6 +84,7 @@ class KopfWatch:
             registry=self.registry,
             settings=_settings(),
             standalone=True,
+            identity=self._identity,  # type: ignore[arg-type]
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=stop,
@@ -115,7 +117,7 @@ class KopfWatch:
 
     def _register(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry)(_login)
+        kopf.on.login(registry=registry)(find_connection)
         kopf.on.startup(registry=registry)(self._keep_indices)
         kopf.index(GROUP, VERSION, PLURAL, id="pools", registry=registry)(_pool)
         kopf.index("apps", "v1", "deployments", id="deployments", registry=registry)(_deployment)
@@ -150,10 +152,6 @@ class _Patience:
 
     def __iter__(self) -> Iterator[float]:
         return itertools.repeat(1.0)
-
-
-def _login(**arguments: Any) -> kopf.ConnectionInfo | None:
-    return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
 
 async def _pool(body: Mapping[str, Any], **_: Any) -> Mapping[Key, Resource]:

@@ -1,0 +1,93 @@
+"""A cluster with the kind WorkerPool, and namespaces of a test's own. KUBECONFIG names the cluster."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e.operator.kubectl import CHART, Namespace, Refused, custom_resource, run
+from tests.e2e.operator.plain_celery import broker
+
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+
+
+@pytest.fixture(scope="session")
+def _cluster() -> None:
+    if not (shutil.which("kubectl") and shutil.which("helm")) or "KUBECONFIG" not in os.environ:
+        pytest.skip("no cluster: KUBECONFIG, kubectl and helm are needed")
+    run("kubectl", "apply", "--server-side", "--force-conflicts", "--filename", "-", given=custom_resource())
+    run("kubectl", "wait", "--for=condition=Established", "crd/workerpools.laneway.dev", "--timeout=30s")
+
+
+@pytest.fixture(scope="session")
+def new_namespace(_cluster: None) -> Iterator[Callable[[], Namespace]]:
+    """Namespaces that enforce restricted pods, and are gone when the tests are."""
+    made: list[str] = []
+
+    def make() -> Namespace:
+        name = f"op-{secrets.token_hex(4)}"
+        made.append(name)
+        run("kubectl", "create", "namespace", name)
+        run("kubectl", "label", "namespace", name, RESTRICTED)
+        return Namespace(name)
+
+    yield make
+    for name in made:
+        try:
+            run("kubectl", "delete", "namespace", name, "--wait=false")
+        except Refused as error:
+            print(error)
+
+
+@pytest.fixture(scope="module")
+def namespace(new_namespace: Callable[[], Namespace]) -> Namespace:
+    return new_namespace()
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An operator that serves one namespace."""
+
+    system: Namespace
+    served: Namespace
+
+
+@contextmanager
+def installed(system: Namespace, served: Namespace, *, replicas: int) -> Iterator[Installed]:
+    """The chart as it is installed, with the rights that it asks for and no others."""
+    image = os.environ.get("LANEWAY_E2E_OPERATOR_IMAGE", "docker.io/laneway/laneway-operator:dev")
+    repository, _, tag = image.rpartition(":")
+    values = {
+        "image.repository": repository,
+        "image.tag": tag,
+        "crds.enabled": "false",
+        "namespaces": f"{{{served.name}}}",
+        "replicas": str(replicas),
+        "logs.format": "text",
+    }
+    options = [option for name, value in values.items() for option in ("--set", f"{name}={value}")]
+    helm = ["helm", "--namespace", system.name]
+    run(*helm, "install", "op", str(CHART), *options, "--wait", "--timeout", "120s")
+    try:
+        yield Installed(system, served)
+    finally:
+        run(*helm, "uninstall", "op", "--wait")
+
+
+@pytest.fixture(scope="session")
+def operator(new_namespace: Callable[[], Namespace]) -> Iterator[Installed]:
+    """Two of which one decides."""
+    with installed(new_namespace(), new_namespace(), replicas=2) as operator:
+        yield operator
+
+
+@pytest.fixture(scope="session")
+def celery_namespace(operator: Installed) -> Namespace:
+    """The served namespace, with a broker."""
+    operator.served.apply(*broker())
+    operator.served.kubectl("rollout", "status", "deployment/valkey", "--timeout=60s")
+    return operator.served
