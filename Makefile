@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test e2e lint types bench bench-walk protos lock clean
+.PHONY: help up demo test e2e lint types bench bench-walk protos golden lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench-walk: $(READY) ## orders per second through the whole walk
 protos: $(READY) ## regenerate the code of all contracts
 	@$(BIN)/python -m laneway.contract.compile protos --only laneway --out services/laneway/src --no-plugin
 	@$(BIN)/python -m laneway.contract.compile protos --only shop --out services/contracts/src
+
+golden: $(READY) ## render the charts anew into tests/charts/golden (needs helm)
+	@$(BIN)/python -m tests.charts.golden
 
 lock: ## pin every dependency, with hashes (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/dev.in -o requirements/dev.lock

@@ -1,17 +1,23 @@
+{{/* The labels of every object. */}}
 {{- define "laneway.labels" -}}
+app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/part-of: {{ .Release.Name }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{/* What a pod's selector is made of: (dict "root" $ "service" name "role" name) */}}
-{{- define "laneway.selector" -}}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{/* What an object is about: (dict "service" name "role" name) */}}
+{{- define "laneway.identity" -}}
 app.kubernetes.io/name: {{ .service }}
 app.kubernetes.io/component: {{ .role }}
 {{- end }}
 
-{{/* (dict "repository" "…" "tag" "…" "digest" "…") */}}
+{{/* What a pod's selector is made of: (dict "root" $ "service" name "role" name) */}}
+{{- define "laneway.selector" -}}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{ include "laneway.identity" . }}
+{{- end }}
+
 {{- define "laneway.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
@@ -20,13 +26,29 @@ app.kubernetes.io/component: {{ .role }}
 {{- end }}
 {{- end }}
 
-{{- define "laneway.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: {{ .user }}
-runAsGroup: {{ .user }}
-fsGroup: {{ .user }}
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: {type: RuntimeDefault}
+{{/* What every pod has: (dict "root" $ "user" number) */}}
+{{- define "laneway.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: {{ .user }}
+  runAsGroup: {{ .user }}
+  fsGroup: {{ .user }}
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets: {{- range . }}{{ nindent 2 "- name: " }}{{ . }}{{ end }}
+{{- end }}
+{{- with .root.Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .root.Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .root.Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "laneway.containerSecurity" -}}
@@ -54,14 +76,54 @@ limits: {{ toJson .limits }}
 {{- end }}
 {{- end }}
 
-{{/* Whether a service has a database: it has one unless it is nothing but an edge. */}}
-{{- define "laneway.hasDatabase" -}}
-{{- if or .grpc .worker (hasKey . "grpc") (hasKey . "worker") }}true{{ end }}
+{{/* The services that run, as JSON: a service or role that is null was taken away. */}}
+{{- define "laneway.services" -}}
+{{- $services := dict }}
+{{- range $service, $spec := .Values.services }}
+{{- if $spec }}
+{{- if has $service (list "grafana" "jaeger" "mailbox" "metrics" "migrate" "policy" "postgresql" "prometheus" "provider" "valkey") }}
+{{- fail (printf "services.%s: a part of the chart has that name; call the service something else" $service) }}
+{{- end }}
+{{- $kept := dict }}
+{{- range $key, $value := $spec }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $kept $key $value }}{{ end }}{{ end }}
+{{- $_ := set $services $service $kept }}
+{{- end }}
+{{- end }}
+{{- range $service, $spec := $services }}
+{{- range $called := $spec.calls }}
+{{- if not (hasKey (get $services $called | default dict) "grpc") }}
+{{- fail (printf "services.%s.calls: %q is none of the services with the role grpc" $service $called) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $services }}
 {{- end }}
 
-{{/* A role's settings over its defaults: (dict "root" $ "role" "grpc" "own" {…}), as JSON. */}}
+{{/* The names of the services that have a database: all but those that are nothing but an edge. */}}
+{{- define "laneway.withDatabase" -}}
+{{- $names := list }}
+{{- range $service, $spec := include "laneway.services" . | fromJson }}
+{{- if include "laneway.hasDatabase" $spec }}{{ $names = append $names $service }}{{ end }}
+{{- end }}
+{{- dict "names" $names | toJson }}
+{{- end }}
+
+{{- define "laneway.hasDatabase" -}}
+{{- if or (hasKey . "grpc") (hasKey . "worker") }}true{{ end }}
+{{- end }}
+
+{{/* A role's settings over its defaults: (dict "root" $ "service" name "role" "grpc" "own" {…}), as JSON. */}}
 {{- define "laneway.role" -}}
-{{- mergeOverwrite (deepCopy (index .root.Values.roles .role)) (.own | default dict) | toJson }}
+{{- $role := mergeOverwrite (deepCopy (index .root.Values.roles .role)) (deepCopy .own) }}
+{{- if and $role.autoscaling $role.autoscaling.enabled }}
+{{- if $role.scale }}
+{{- fail (printf "services.%s.%s: scale and autoscaling.enabled exclude each other; two would set the replicas" .service .role) }}
+{{- end }}
+{{- if gt (int $role.autoscaling.minReplicas) (int $role.autoscaling.maxReplicas) }}
+{{- fail (printf "services.%s.%s.autoscaling: minReplicas is above maxReplicas" .service .role) }}
+{{- end }}
+{{- end }}
+{{- toJson $role }}
 {{- end }}
 
 {{/* A password that is made once: (dict "root" $ "secret" name "key" key). Lookup finds nothing in a dry run. */}}
@@ -76,8 +138,7 @@ limits: {{ toJson .limits }}
 {{- $all := dict "postgresql" (include "laneway.password" (dict "root" . "secret" (printf "%s-postgresql" .Release.Name) "key" "password")) }}
 {{- $_ := set $all "grafana" (include "laneway.password" (dict "root" . "secret" (printf "%s-grafana" .Release.Name) "key" "password")) }}
 {{- /* Only what is kept in a secret of ours: another would be made anew, and start pods again, with each rendering. */}}
-{{- range $service, $spec := .Values.services }}
-{{- if include "laneway.hasDatabase" $spec }}
+{{- range $service := (include "laneway.withDatabase" . | fromJson).names }}
 {{- $secret := printf "%s-%s" $.Release.Name $service }}
 {{- if include "laneway.embeddedDatabase" $ }}
 {{- $_ := set $all (printf "database/%s" $service) (include "laneway.password" (dict "root" $ "secret" $secret "key" "database-password")) }}
@@ -86,20 +147,24 @@ limits: {{ toJson .limits }}
 {{- $_ := set $all (printf "broker/%s" $service) (include "laneway.password" (dict "root" $ "secret" $secret "key" "broker-password")) }}
 {{- end }}
 {{- end }}
-{{- end }}
 {{- $_ := set .Values "generated" $all }}
 {{- end }}
 {{- end }}
 
-{{/* The environment as a sorted list: (a map of strings and `valueFrom`s) */}}
+{{/* The environment as a sorted list: (a map of strings, numbers, booleans and `valueFrom`s; null takes away) */}}
 {{- define "laneway.env" -}}
 {{- range $name, $value := . }}
+{{- if kindIs "map" $value }}
 - name: {{ $name }}
-  {{- if kindIs "map" $value }}
   valueFrom: {{ toJson $value.valueFrom }}
-  {{- else }}
-  value: {{ $value | toString | quote }}
-  {{- end }}
+{{- else if kindIs "string" $value }}
+- name: {{ $name }}
+  value: {{ quote $value }}
+{{- else if not (kindIs "invalid" $value) }}
+{{- /* As JSON, which writes ten million as 10000000 and not as 1e+07. */}}
+- name: {{ $name }}
+  value: {{ toJson $value | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -116,4 +181,16 @@ limits: {{ toJson .limits }}
 {{/* Egress to the names of the cluster. */}}
 {{- define "laneway.dns" -}}
 - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+{{- end }}
+
+{{/* The port of a URL: (dict "url" "…" "port" the scheme's) */}}
+{{- define "laneway.port" -}}
+{{- regexReplaceAll "^[a-z+]+://([^/?]*@)?([^/?]*).*$" .url "${2}" | regexFind ":[0-9]+$" | trimPrefix ":" | default .port }}
+{{- end }}
+
+{{/* Egress to what runs elsewhere: any address, but one port. (dict "url" "…" "existingSecret" "…" "port" the scheme's) */}}
+{{- define "laneway.elsewhere" -}}
+{{- if or .url .existingSecret }}
+- ports: [{port: {{ include "laneway.port" . }}}]
+{{- end }}
 {{- end }}

@@ -1,12 +1,12 @@
+{{/* What the chart `laneway` would see: its helpers take its values from here. */}}
+{{- define "shop.laneway" -}}
+{{- dict "Values" .Values.laneway "Chart" (dict "AppVersion" .Chart.AppVersion) | toJson }}
+{{- end }}
+
 {{- define "shop.image" -}}
-{{- include "laneway.image" (dict "Values" .Values.laneway "Chart" .Chart) }}
+{{- include "laneway.image" (include "shop.laneway" . | fromJson) }}
 {{- end }}
 
 {{- define "shop.pod" -}}
-automountServiceAccountToken: false
-enableServiceLinks: false
-securityContext: {{- include "laneway.podSecurity" (dict "user" 10001) | nindent 2 }}
-{{- with .Values.laneway.image.pullSecrets }}
-imagePullSecrets: {{- range . }}{{ nindent 2 "- name: " }}{{ . }}{{ end }}
-{{- end }}
+{{- include "laneway.pod" (dict "root" (include "shop.laneway" . | fromJson) "user" 10001) }}
 {{- end }}

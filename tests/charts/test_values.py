@@ -1,0 +1,143 @@
+"""A wrong value is refused, and the message names it. Messages are those of helm 3.18 and later."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.charts.rendering import Charts, RenderingFailed
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    # Something that does not exist
+    ({"postgres": {}}, "at '': additional properties 'postgres' not allowed"),
+    ({"image": {"name": "x"}}, "at '/image': additional properties 'name' not allowed"),
+    ({"services": {"orders": {"gprc": {}, "worker": {}}}}, "at '/services/orders': additional properties 'gprc'"),
+    ({"services": {"orders": {"grpc": {"slots": 3}}}}, "at '/services/orders/grpc': additional properties 'slots'"),
+    ({"services": {"orders": {"worker": {"autoscaling": {}}}}}, "orders/worker': additional properties 'autoscaling'"),
+    ({"roles": {"workers": {}}}, "at '/roles': additional properties 'workers' not allowed"),
+    ({"stop": {"grace_seconds": 3}}, "at '/stop': additional properties 'grace_seconds' not allowed"),
+    ({"policy": {"method": {}}}, "at '/policy': additional properties 'method' not allowed"),
+    ({"database": {"uri": "x"}}, "at '/database': additional properties 'uri' not allowed"),
+    ({"broker": {"password": "x"}}, "at '/broker': additional properties 'password' not allowed"),
+    ({"edge": {"ingress": {"hosts": []}}}, "at '/edge/ingress': additional properties 'hosts' not allowed"),
+    ({"development": {"debug": True}}, "at '/development': additional properties 'debug' not allowed"),
+    # Names
+    ({"services": {"Orders": {"grpc": {}}}}, "at '/services': additional properties 'Orders' not allowed"),
+    ({"services": {"valkey": {"grpc": {}}}}, "services.valkey: a part of the chart has that name"),
+    ({"services": {"a": {"grpc": {}, "calls": ["b"]}}}, 'services.a.calls: "b" is none of the services with the role'),
+    (
+        {"services": {"a": {"grpc": {}, "calls": ["b"]}, "b": {"worker": {}}}},
+        'services.a.calls: "b" is none of the services with the role grpc',
+    ),
+    ({"env": {"1ST": "x"}}, "at '/env': additional properties '1ST' not allowed"),
+    # Kinds of values
+    ({"services": {"orders": {"grpc": {"replicas": "two"}}}}, "orders/grpc/replicas': got string, want integer"),
+    ({"services": ["orders"]}, "at '/services': got array, want object"),
+    ({"env": {"LIST": ["a"]}}, "at '/env/LIST': got array, want"),
+    ({"env": {"SECRET": {"secretKeyRef": {}}}}, "at '/env/SECRET': missing property 'valueFrom'"),
+    ({"podLabels": {"team": 3}}, "at '/podLabels/team': got number, want string"),
+    ({"databasePool": "4"}, "at '/databasePool': got string, want integer"),
+    # Values out of range
+    ({"stop": {"drain": -1}}, "at '/stop/drain': minimum: got -1, want 0"),
+    ({"stop": {"grace": 0}}, "at '/stop/grace': minimum: got 0, want 1"),
+    ({"edge": {"port": 70000}}, "at '/edge/port': maximum: got 70,000, want 65,535"),
+    ({"edge": {"type": "NodePort", "nodePort": 80}}, "at '/edge/nodePort': minimum: got 80, want 30,000"),
+    ({"logs": {"format": "xml"}}, "at '/logs/format': value must be one of 'json', 'text'"),
+    ({"logs": {"level": "info"}}, "at '/logs/level': value must be one of 'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
+    ({"image": {"pullPolicy": "Sometimes"}}, "at '/image/pullPolicy': value must be one of"),
+    ({"image": {"digest": "0123"}}, "at '/image/digest': '0123' does not match pattern"),
+    ({"postgresql": {"image": "postgres"}}, "at '/postgresql/image': 'postgres' does not match pattern"),
+    ({"postgresql": {"storage": "1 GB"}}, "at '/postgresql/storage': '1 GB' does not match pattern"),
+    ({"valkey": {"resources": {"limits": {"memory": "lots"}}}}, "/valkey/resources/limits/memory': 'lots' does not"),
+    ({"jaeger": {"spansFor": "2d"}}, "at '/jaeger/spansFor': '2d' does not match pattern"),
+    ({"prometheus": {"keepFor": "48"}}, "at '/prometheus/keepFor': '48' does not match pattern"),
+    ({"monitoring": {"interval": "15"}}, "at '/monitoring/interval': '15' does not match pattern"),
+    ({"database": {"url": "mysql://host/{service}"}}, "at '/database/url': 'mysql://host/{service}' does not match"),
+    ({"database": {"url": "postgresql://host/shop"}}, "at '/database/url': 'postgresql://host/shop' does not match"),
+    ({"broker": {"url": "amqp://host"}}, "at '/broker/url': 'amqp://host' does not match pattern"),
+    ({"traces": {"url": "collector:4318"}}, "at '/traces/url': 'collector:4318' does not match pattern"),
+    # Things that exclude or need each other
+    (
+        {"database": {"url": "postgresql://h/{service}", "existingSecret": "mine"}},
+        "at '/database/existingSecret': value must be ''",
+    ),
+    ({"broker": {"url": "redis://h", "existingSecret": "mine"}}, "at '/broker/existingSecret': value must be ''"),
+    ({"services": {"orders": {"calls": []}}}, "at '/services/orders': missing property 'grpc'"),
+    ({"services": {"orders": {"grpc": None}}}, "at '/services/orders/grpc': got null, want object"),
+    ({"edge": {"nodePort": 30080}}, "at '/edge/type': value must be one of 'NodePort', 'LoadBalancer'"),
+    ({"edge": {"ingress": {"tlsSecret": "mine"}}}, "at '/edge/ingress/host': minLength"),
+    (
+        {"services": {"edge": {"rest": {"scale": True, "autoscaling": {"enabled": True}}}}},
+        "services.edge.rest: scale and autoscaling.enabled exclude each other",
+    ),
+    (
+        {"services": {"edge": {"rest": {"autoscaling": {"enabled": True, "minReplicas": 12}}}}},
+        "services.edge.rest.autoscaling: minReplicas is above maxReplicas",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_a_wrong_value_is_named(charts: Charts, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RenderingFailed) as refusal:
+        charts.render(values=values, chart="laneway")
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mailboxes": {}}, "at '': additional properties 'mailboxes' not allowed"),
+        ({"services": {}}, "at '': additional properties 'services' not allowed"),
+        ({"provider": {"enabled": "no"}}, "at '/provider/enabled': got string, want boolean"),
+        ({"mailbox": {"port": 25}}, "at '/mailbox': additional properties 'port' not allowed"),
+        ({"mailbox": {"resources": {"limits": {"cpu": "one"}}}}, "at '/mailbox/resources/limits/cpu': 'one' does not"),
+        ({"laneway": {"logs": {"format": "xml"}}}, "laneway:\n- at '/logs/format': value must be one of"),
+    ],
+)
+def test_a_wrong_value_of_the_shop_is_named(charts: Charts, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RenderingFailed) as refusal:
+        charts.render(values=values)
+    assert message in str(refusal.value)
+
+
+def test_every_chart_passes_lint(charts: Charts) -> None:
+    said = charts.helm("lint", "--strict", *(charts.folder / name for name in charts.names))
+    assert f"{len(charts.names)} chart(s) linted, 0 chart(s) failed" in said
+
+
+def test_a_service_is_at_most_ten_lines_of_values_and_all_it_needs_comes_of_them(charts: Charts) -> None:
+    text = (charts.folder / "shop/values.yaml").read_text().partition("\n\n")[0]
+    blocks = re.split(r"^    (?=\w)", text, flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(yaml.safe_load(text)["laneway"]["services"])
+    assert max(len(block.splitlines()) for block in blocks) <= 10
+
+    lone = charts.render(values={"services": {"a": {"grpc": {}, "worker": {}}}}, chart="laneway")
+    of_it = sorted(each["kind"] for each in lone.objects if each["metadata"]["name"].startswith("shop-a"))
+    assert of_it == ["Deployment", "Deployment", "NetworkPolicy", "Secret", "Service", "ServiceAccount"]
+
+
+def test_null_takes_a_service_or_role_away(charts: Charts) -> None:
+    values = {"laneway": {"services": {"notifications": None, "inventory": {"worker": None}}}}
+    left = {each["metadata"]["name"] for each in charts.render(values=values).objects}
+    assert "shop-inventory" in left
+    assert not {name for name in left if "notifications" in name or name == "shop-inventory-worker"}
+
+
+def test_the_nearest_value_of_a_variable_wins_and_null_takes_it_away(charts: Charts) -> None:
+    values = {
+        "env": {"A": "chart", "B": "chart", "C": "chart", "GONE": "chart", "WHERE": "{{ .Release.Namespace }}"},
+        "services": {"a": {"grpc": {"env": {"C": "role"}}, "env": {"B": "service", "C": "service", "GONE": None}}},
+    }
+    [pod] = [pod for pod in charts.render(values=values, chart="laneway").pods if pod.name == "Deployment/shop-a"]
+    env = {each["name"]: each.get("value") for each in pod.containers[0]["env"]}
+    assert {"A": "chart", "B": "service", "C": "role", "WHERE": "ct-shop"}.items() <= env.items()
+    assert "GONE" not in env
+
+
+@pytest.mark.parametrize(("value", "text"), [(10_000_000, "10000000"), (0.5, "0.5"), (True, "true"), ("1e7", "1e7")])
+def test_a_variable_is_written_as_it_was_given(charts: Charts, value: object, text: str) -> None:
+    values = {"env": {"LIMIT": value}, "services": {"a": {"grpc": {}}}}
+    [pod] = [pod for pod in charts.render(values=values, chart="laneway").pods if pod.name == "Deployment/shop-a"]
+    assert {"name": "LIMIT", "value": text} in pod.containers[0]["env"]
