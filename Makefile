@@ -45,7 +45,9 @@ golden: $(READY) ## render the charts anew into tests/charts/golden (needs helm)
 
 lock: ## pin every dependency, with hashes (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/dev.in -o requirements/dev.lock
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/dev.lock requirements/operator.in -o requirements/operator.lock
+	@for name in build run debug operator; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  -c requirements/dev.lock requirements/$$name.in -o requirements/$$name.lock || exit; done
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/sbom.in -o requirements/sbom.lock
 
 clean: ## remove what was made here
 	@rm -rf $(VENV) build var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -76,9 +76,11 @@ def test_a_changed_setting_starts_only_its_own_again(charts: Charts, values: dic
     assert changed(before, after) == again
 
 
-def test_a_new_user_of_the_broker_starts_the_broker_again(charts: Charts) -> None:
-    annotation = pods(charts.configured("default"))["StatefulSet/shop-valkey"].owner["spec"]["template"]["metadata"]
-    assert re.fullmatch(r"[0-9a-f]{16}", annotation["annotations"]["laneway.dev/config"])
+def test_only_who_has_a_generated_password_starts_again_with_another(charts: Charts) -> None:
+    """Without a cluster each rendering makes new ones, as an upgrade would whose password no secret keeps."""
+    one, other = charts.configured("default"), Charts(charts.folder.parent / "again").configured("default")
+    with_database = {pod.owner["metadata"]["name"] for pod in services(one)} - {"shop-gateway-rest"}
+    assert changed(one, other) == {"shop-valkey", *with_database}
 
 
 def test_another_image_makes_another_migration(charts: Charts) -> None:
