@@ -118,7 +118,7 @@ def test_debug_listens_for_a_debugger_which_its_image_has(charts: Charts) -> Non
     assert (ROOT / "requirements/debug.lock").read_text().startswith("debugpy==")
     for pod in services(release(charts, "debug")):
         assert pod.containers[0]["command"] == [
-            "python", "-m", "debugpy", "--listen", "0.0.0.0:5678", "-m", "laneway",
+            "python", "-m", "debugpy", "--listen", "0.0.0.0:5678", "-m", "laneway.cli",
         ], pod.name  # fmt: skip
         assert {"name": "debug", "containerPort": 5678} in pod.containers[0]["ports"], pod.name
 
