@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test e2e lint types bench bench-walk protos golden lock clean
+.PHONY: help up demo test e2e lint types bench bench-walk protos dev-cluster golden lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(READY) ## run the whole shop on this machine; Ctrl-C stops it
 	@exec $(BIN)/laneway up $(ARGS)
@@ -39,6 +39,9 @@ bench-walk: $(READY) ## orders per second through the whole walk
 protos: $(READY) ## regenerate the code of all contracts
 	@$(BIN)/python -m laneway.contract.compile protos --only laneway --out services/laneway/src --no-plugin
 	@$(BIN)/python -m laneway.contract.compile protos --only shop --out services/contracts/src
+
+dev-cluster: $(READY) ## the shop on the cluster of KUBECONFIG, with changed sources in its pods (see k8s/README.md)
+	@exec $(BIN)/python k8s/dev_cluster.py $(ARGS)
 
 golden: $(READY) ## render the charts anew into tests/charts/golden (needs helm)
 	@$(BIN)/python -m tests.charts.golden
