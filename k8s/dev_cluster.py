@@ -128,7 +128,8 @@ class Loop:
                     tar.add(self.sources / path, arcname=str(path))
         await run(
             "kubectl", "-n", self.namespace, "exec", "-i", container.pod, "-c", container.name, "--",
-            "sh", "-ec", 'cd /app; [ $# = 0 ] || rm -f "$@"; exec tar --extract --file=- --touch --no-same-owner', "sh", *gone,
+            "sh", "-ec", 'cd /app; [ $# = 0 ] || rm -f "$@"; exec tar --extract --file=- --touch --no-same-owner',
+            "sh", *gone,
             stdin=archive.getvalue(),
         )  # fmt: skip
 

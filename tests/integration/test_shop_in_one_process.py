@@ -8,8 +8,10 @@ import pytest
 
 from laneway.client import Lanes
 from laneway.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from laneway.lanes.system import REGISTER
 from laneway.service import Service
 from laneway.testing import World, serve
+from laneway.v1 import system_pb2
 from shop.catalog.v1.catalog_laneway import CatalogClient
 from shop.catalog.v1.catalog_pb2 import (
     CreateProductRequest,
@@ -262,3 +264,10 @@ async def test_capturing_nothing_is_not_found(world: World) -> None:
 async def test_an_order_without_lines_is_refused_with_a_sentence(world: World) -> None:
     with pytest.raises(InvalidArgument, match="at least one line"):
         await OrdersClient(world.lanes).place_order(PlaceOrderRequest(email="a@b.c"))
+
+
+@pytest.mark.parametrize("event", ["shop.orders.v1.OrderClosed", "shop.fulfilment.v1.OrderShipped", "no.Such"])
+async def test_only_a_services_own_published_events_can_be_subscribed_to(world: World, event: str) -> None:
+    request = system_pb2.RegisterRequest(method="a.B.C", service="a", queue="q", event=event)
+    with pytest.raises(InvalidArgument, match=event):
+        await world.lanes.call(REGISTER.at("orders"), request)

@@ -15,6 +15,7 @@ from shop_notifications import domain
 from shop_notifications.service import service
 from tests.fixtures.valkey import free_port
 
+EMAIL = ("notifications", "email")
 MAIL = SendEmailRequest(to="ada@example.org", subject="Shipped: orders/1", body="On its way.\n")
 
 
@@ -44,7 +45,7 @@ async def test_a_mail_arrives_once_after_the_server_was_away(monkeypatch: pytest
     async with serve(service) as world:
         await NotificationsClient(world.lanes).send_email.start(MAIL)
         await world.settle()
-        assert len(await outbox.due(world.store("notifications"), world.clock() + 600, 10)) == 1
+        assert len(await outbox.due(world.store("notifications"), EMAIL, world.clock() + 600, 10)) == 1
         server = Controller(inbox, hostname="127.0.0.1", port=port)
         server.start()
         try:
@@ -52,7 +53,7 @@ async def test_a_mail_arrives_once_after_the_server_was_away(monkeypatch: pytest
             await world.settle()
         finally:
             server.stop()
-        assert await outbox.due(world.store("notifications"), world.clock() + 600, 10) == []
+        assert await outbox.due(world.store("notifications"), EMAIL, world.clock() + 600, 10) == []
     [mail] = inbox.mails
     assert (mail["To"], mail["Subject"]) == ("ada@example.org", "Shipped: orders/1")
     assert mail["Message-ID"].endswith("@laneway.example>")

@@ -47,7 +47,8 @@ class Lane:
 
     async def left(self) -> list[OutboxMessage]:
         """Rows that are neither confirmed nor parked."""
-        return await outbox.due(self.shelf.store, self.shelf.clock() + 1e6, 10_000)
+        store, later = self.shelf.store, self.shelf.clock() + 1e6
+        return [row for queue in await outbox.queues(store) for row in await outbox.due(store, queue, later, 10_000)]
 
     async def settle(self) -> None:
         await self.relay.settle(await self.broker.reports("shelf", wait=0.01))

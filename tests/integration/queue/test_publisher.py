@@ -26,7 +26,7 @@ async def test_what_is_offered_is_published_at_once_and_its_span_ends(lane: Lane
         publisher.offer([message], [span])
 
         async def there() -> bool:
-            return await lane.broker.depth("shelf.default") == 1
+            return await lane.broker.room(["shelf.default"]) == [WINDOW - 1]
 
         await until(there)
     assert [ended.name for ended in spans.get_finished_spans()] == ["publish"]
@@ -37,7 +37,7 @@ async def test_a_stop_publishes_what_was_offered(lane: Lane) -> None:
     spans = [Tracing("p", "p", None).start_span("publish") for _ in messages]
     async with Publisher(lane.broker, service="shelf", clock=lane.shelf.clock) as publisher:
         publisher.offer(messages, spans)
-    assert await lane.broker.depth("shelf.default") == WINDOW
+    assert await lane.broker.room(["shelf.default"]) == [0]
 
 
 async def test_a_delayed_message_is_left_to_its_time(lane: Lane) -> None:
@@ -46,7 +46,7 @@ async def test_a_delayed_message_is_left_to_its_time(lane: Lane) -> None:
     message = replace(await lane.start("m1"), due_at=lane.shelf.clock() + 60)
     async with Publisher(lane.broker, service="shelf", clock=lane.shelf.clock) as publisher:
         publisher.offer([message], [Tracing("p", "p", None).start_span("publish")])
-    assert await lane.broker.depth("shelf.default") == 0
+    assert await lane.broker.room(["shelf.default"]) == [WINDOW]
 
 
 async def test_a_wake_reaches_the_relay(lane: Lane) -> None:

@@ -21,15 +21,18 @@ def message(id: str, *, queue: str = "mail", due_at: float = 10.0) -> OutboxMess
     )
 
 
-async def due(store: Store, now: float, limit: int = 10, **of: tuple[str, str]) -> list[str]:
-    return [each.id for each in await outbox.due(store, now, limit, **of)]
+MAIL = ("notifications", "mail")
+
+
+async def due(store: Store, now: float, limit: int = 10, queue: tuple[str, str] = MAIL) -> list[str]:
+    return [each.id for each in await outbox.due(store, queue, now, limit)]
 
 
 async def test_a_message_comes_back_as_it_was_written(store: Store) -> None:
     written = replace(message("m-1"), start_by=99.0, subscription="OnOrderPlaced")
     await store.commit([outbox.insert([written])])
 
-    assert await outbox.due(store, 10.0, 1) == [written]
+    assert await outbox.due(store, MAIL, 10.0, 1) == [written]
     assert await outbox.get(store, "m-1") == written
     assert await outbox.get(store, "m-2") is None
 
@@ -45,6 +48,23 @@ async def test_one_queue_is_taken_from_at_a_time(store: Store) -> None:
     await store.commit([outbox.insert([message("a"), message("b", queue="bulk")])])
 
     assert await due(store, 10.0, queue=("notifications", "bulk")) == ["b"]
+
+
+async def test_the_queues_of_what_is_not_parked_are_known(store: Store) -> None:
+    assert await outbox.queues(store) == []
+    several = [message("a"), message("b", queue="bulk"), message("c"), message("d", queue="dead")]
+    await store.commit([outbox.insert(several), outbox.park("d", "SMTP 550", 11.0)])
+
+    assert await outbox.queues(store) == [("notifications", "bulk"), ("notifications", "mail")]
+
+
+async def test_two_copies_that_fail_are_one_failed_attempt(store: Store) -> None:
+    await store.commit([outbox.insert([message("a")])])
+    for due_at in (20.0, 99.0):
+        await store.commit([outbox.retry("a", 1, due_at, "busy")])
+
+    [row] = await outbox.due(store, MAIL, 20.0, 1)
+    assert (row.attempts, row.due_at) == (1, 20.0)
 
 
 async def test_an_id_is_used_once(store: Store) -> None:
@@ -74,8 +94,8 @@ async def test_a_confirmed_message_goes_and_confirming_twice_changes_nothing(sto
 
 async def test_a_retry_counts_the_attempt_and_keeps_the_error(store: Store) -> None:
     await store.commit([outbox.insert([message("a")])])
-    await store.commit([outbox.retry("a", 20.0, "SMTP 451")])
-    await store.commit([outbox.retry("a", 30.0, "SMTP 452")])
+    await store.commit([outbox.retry("a", 1, 20.0, "SMTP 451")])
+    await store.commit([outbox.retry("a", 2, 30.0, "SMTP 452")])
 
     found = await outbox.get(store, "a")
     assert found is not None
@@ -85,7 +105,7 @@ async def test_a_retry_counts_the_attempt_and_keeps_the_error(store: Store) -> N
 async def test_a_parked_message_waits_for_a_person(store: Store) -> None:
     await store.commit([outbox.insert([message("a"), message("b")])])
     await store.commit([outbox.park("a", "SMTP 550", 11.0)])
-    await store.commit([outbox.retry("a", 12.0, "a late report of an earlier delivery")])
+    await store.commit([outbox.retry("a", 9, 12.0, "a late report of an earlier delivery")])
 
     [dead] = await outbox.parked(store)
     assert (dead.id, dead.attempts, dead.parked_at, dead.error) == ("a", 1, 11.0, "SMTP 550")
@@ -97,7 +117,7 @@ async def test_a_redriven_message_has_all_its_attempts_again(store: Store) -> No
     await store.commit([outbox.park("a", "SMTP 550", 11.0)])
     await store.commit([outbox.redrive(["a"], 50.0)])
 
-    [again] = await outbox.due(store, 50.0, 1)
+    [again] = await outbox.due(store, MAIL, 50.0, 1)
     assert (again.attempts, again.parked_at, again.due_at) == (0, None, 50.0)
 
 
@@ -114,7 +134,7 @@ async def test_each_queue_is_counted(store: Store) -> None:
 
 async def test_demand_of_what_has_been_tried_is_as_old_as_its_next_try(store: Store) -> None:
     await store.commit([outbox.insert([message("a")])])
-    await store.commit([outbox.retry("a", 20.0, "busy")])
+    await store.commit([outbox.retry("a", 1, 20.0, "busy")])
 
     [counts] = await outbox.counts(store, 21.0)
     assert (counts.oldest_created_at, counts.oldest_demand_at) == (5.0, 20.0)
@@ -122,7 +142,7 @@ async def test_demand_of_what_has_been_tried_is_as_old_as_its_next_try(store: St
 
 async def test_what_the_window_refused_is_due_at_once_and_a_retry_is_not(store: Store) -> None:
     await store.commit([outbox.insert([message("new", due_at=12.0), message("tried", due_at=1.0)])])
-    await store.commit([outbox.retry("tried", 12.0, "busy")])
+    await store.commit([outbox.retry("tried", 1, 12.0, "busy")])
 
     await store.commit([outbox.hasten(["new", "tried"], 10.0)])
 

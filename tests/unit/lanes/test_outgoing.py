@@ -179,6 +179,17 @@ async def test_a_remote_call_in_an_explicit_transaction_is_refused(
     assert (refused.value.reason, transport.attempts) == ("REMOTE_CALL_IN_TRANSACTION", [])
 
 
+async def test_a_stream_in_an_explicit_transaction_is_refused_too(shelf: Shelf, lanes: Lanes) -> None:
+    async def put(request: Any, call: Any) -> Any:
+        await call.begin()
+        async for _ in lanes.stream(shelf.method("Peek"), shelf.request("Peek")):
+            pass
+
+    shelf.handle("Put", put)
+    with pytest.raises(FailedPrecondition, match="inside an explicit transaction"):
+        await shelf.call("Put")
+
+
 async def test_a_start_in_a_handler_is_a_row_of_its_transaction_and_needs_nobody(
     shelf: Shelf, lanes: Lanes, transport: Recorder
 ) -> None:
@@ -188,7 +199,7 @@ async def test_a_start_in_a_handler_is_a_row_of_its_transaction_and_needs_nobody
 
     shelf.handle("Put", put)
     name = (await shelf.call("Put")).message.text
-    [row] = await outbox.due(shelf.store, shelf.clock() + 60, 10)
+    [row] = await outbox.due(shelf.store, ("shelf", "default"), shelf.clock() + 60, 10)
     assert name == f"operations/shelf/{row.id}"
     assert (row.due_at - shelf.clock(), row.service, row.queue) == (60, "shelf", "default")
     assert transport.attempts == []
@@ -202,7 +213,7 @@ async def test_a_start_of_a_handler_that_fails_never_happens(shelf: Shelf, lanes
     shelf.handle("Put", put)
     with pytest.raises(NotFound):
         await shelf.call("Put")
-    assert await outbox.due(shelf.store, shelf.clock() + 1e6, 10) == []
+    assert await outbox.queues(shelf.store) == []
     assert shelf.published.messages == []
 
 

@@ -161,6 +161,7 @@ class _MemoryBroker:
         self.queues: dict[str, deque[Delivery]] = defaultdict(deque)
         self._copies: set[str] = set()
         self._started: dict[str, int] = defaultdict(int)
+        self._ended: dict[str, int] = {}
         self._reports: dict[str, list[Report]] = defaultdict(list)
 
     async def publish(self, messages: Sequence[OutboxMessage], *, producer: str, now: float) -> list[Published]:
@@ -184,7 +185,13 @@ class _MemoryBroker:
         )
         return Published.SENT
 
-    async def started(self, id: str) -> int:
+    async def room(self, queues: Sequence[str]) -> list[int]:
+        """It takes everything."""
+        return [ROUNDS for _ in queues]
+
+    async def started(self, id: str, attempt: int) -> int:
+        if self._ended.get(id, 0) >= attempt:
+            return 0
         self._started[id] += 1
         return self._started[id]
 
@@ -193,8 +200,11 @@ class _MemoryBroker:
 
     async def report(self, producer: str, report: Report) -> None:
         self._copies.discard(report.id)
-        if report.outcome is not Outcome.RETRY:
+        if report.outcome is Outcome.RETRY:
+            self._ended[report.id] = report.attempt
+        else:
             self._started.pop(report.id, None)
+            self._ended.pop(report.id, None)
         self._reports[producer].append(report)
 
     async def forget(self, id: str) -> None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from google.longrunning import operations_pb2
+from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 from opentelemetry.trace import SpanKind
 
 from laneway.call import Call
-from laneway.contract.model import Contract, Method, method_of
+from laneway.contract.model import Contract, Method, method_of, owner_of, published
 from laneway.contract.policy import Idempotency
 from laneway.errors import InvalidArgument, NotFound
 from laneway.lanes.operation import as_message, operation_name, queued
@@ -98,6 +99,7 @@ class SystemHandlers:
 
     async def register(self, request: system_pb2.RegisterRequest, call: Call) -> system_pb2.RegisterResponse:
         """Register a subscription; it exists already after the first time."""
+        self._refuse_what_nobody_may_hear(request.event)
         call.execute_write(
             subscriptions.register(
                 request.method,
@@ -109,6 +111,17 @@ class SystemHandlers:
             )
         )
         return system_pb2.RegisterResponse()
+
+    def _refuse_what_nobody_may_hear(self, event: str) -> None:
+        try:
+            descriptor = descriptor_pool.Default().FindMessageTypeByName(event)
+        except KeyError:
+            raise InvalidArgument(f"{self._service} knows no event {event}.", reason="EVENT_UNKNOWN") from None
+        if owner_of(descriptor.file.package) != self._service or not published(descriptor):
+            raise InvalidArgument(
+                f"{event} is not an event that {self._service} publishes; subscribe to one that is `published`.",
+                reason="EVENT_NOT_PUBLISHED",
+            )
 
     async def get_operation(self, request: operations_pb2.GetOperationRequest, _: Call) -> operations_pb2.Operation:
         """How a queued call stands."""

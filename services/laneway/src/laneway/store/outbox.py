@@ -7,7 +7,7 @@ the broker.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import and_, bindparam, case, delete, func, select, update
+from sqlalchemy import and_, bindparam, case, delete, func, select, tuple_, update
 
 from laneway.store.schema import outbox
 from laneway.store.store import Store
@@ -70,17 +70,20 @@ def insert(messages: Sequence[OutboxMessage]) -> Write:
     return Write(_INSERT, rows, expect=len(rows))
 
 
-async def due(store: Store, now: float, limit: int, *, queue: tuple[str, str] | None = None) -> list[OutboxMessage]:
-    """Messages whose time has come, the longest due first.
+async def queues(store: Store) -> list[tuple[str, str]]:
+    """Service and queue of all messages that are not parked; costs the same however many there are."""
+    found: list[tuple[str, str]] = []
+    last = ("", "")
+    while rows := await store.fetch(_NEXT_QUEUE, {"last_service": last[0], "last_queue": last[1]}):
+        last = (rows[0].service, rows[0].queue)
+        found.append(last)
+    return found
 
-    Args:
-        queue: service and queue, to take from one only; without it a long backlog of one hides the others.
-    """
-    query = _DUE
-    if queue is not None:
-        query = query.where(outbox.c.service == queue[0], outbox.c.queue == queue[1])
-    rows = await store.fetch(query, {"now": now, "at_most": limit})
-    return [OutboxMessage(**row.as_dict()) for row in rows]
+
+async def due(store: Store, queue: tuple[str, str], now: float, limit: int) -> list[OutboxMessage]:
+    """Messages for a queue of a service whose time has come, the longest due first."""
+    values = {"of_service": queue[0], "of_queue": queue[1], "now": now, "at_most": limit}
+    return [OutboxMessage(**row.as_dict()) for row in await store.fetch(_DUE, values)]
 
 
 async def get(store: Store, id: str) -> OutboxMessage | None:
@@ -116,10 +119,10 @@ def confirm(ids: Sequence[str]) -> Write:
     return Write(delete(outbox).where(outbox.c.id.in_(ids)))
 
 
-def retry(id: str, due_at: float, error: str) -> Write:
-    """Count a failed attempt and try again at `due_at`."""
-    statement = update(outbox).where(outbox.c.id == id, outbox.c.parked_at.is_(None))
-    return Write(statement.values(due_at=due_at, attempts=outbox.c.attempts + 1, error=error))
+def retry(id: str, attempt: int, due_at: float, error: str) -> Write:
+    """Attempt `attempt` has failed: try again at `due_at`. Another copy's failure of it changes nothing."""
+    statement = update(outbox).where(outbox.c.id == id, outbox.c.parked_at.is_(None), outbox.c.attempts < attempt)
+    return Write(statement.values(due_at=due_at, attempts=attempt, error=error))
 
 
 def park(id: str, error: str, now: float) -> Write:
@@ -140,9 +143,23 @@ _MOMENT = 5.0
 _INSERT = outbox.insert()
 _DUE = (
     select(outbox)
-    .where(outbox.c.parked_at.is_(None), outbox.c.due_at <= bindparam("now"))
+    .where(
+        outbox.c.parked_at.is_(None),
+        outbox.c.service == bindparam("of_service"),
+        outbox.c.queue == bindparam("of_queue"),
+        outbox.c.due_at <= bindparam("now"),
+    )
     .order_by(outbox.c.due_at, outbox.c.id)
     .limit(bindparam("at_most"))
+)
+_NEXT_QUEUE = (
+    select(outbox.c.service, outbox.c.queue)
+    .where(
+        outbox.c.parked_at.is_(None),
+        tuple_(outbox.c.service, outbox.c.queue) > tuple_(bindparam("last_service"), bindparam("last_queue")),
+    )
+    .order_by(outbox.c.service, outbox.c.queue)
+    .limit(1)
 )
 _OPEN = outbox.c.parked_at.is_(None)
 _IS_DUE = and_(_OPEN, outbox.c.due_at <= bindparam("now", type_=outbox.c.due_at.type))

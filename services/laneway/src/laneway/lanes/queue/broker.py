@@ -33,10 +33,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a worker tells the relay of the message's producer. `delay` is in seconds."""
+    """What a worker tells the relay of the message's producer: how attempt `attempt` ended. `delay` is in seconds."""
 
     id: str
     outcome: Outcome
+    attempt: int = 1
     delay: float = 0.0
     error: str = ""
 
@@ -50,8 +51,12 @@ class Broker(Protocol):
         """Push copies, each unless one is on its way already or the queue's window is full."""
         ...
 
-    async def started(self, id: str) -> int:
-        """A copy begins to run: how many have begun by now, itself included."""
+    async def room(self, queues: Sequence[str]) -> list[int]:
+        """How many more copies the window of each queue takes."""
+        ...
+
+    async def started(self, id: str, attempt: int) -> int:
+        """A copy begins to run: how many have begun by now, itself included. 0: its attempt has ended, it must not."""
         ...
 
     async def refresh(self, ids: Sequence[str]) -> None:

@@ -58,7 +58,10 @@ class Deliveries:
         self._running[task] = delivery
         try:
             method = self._methods[delivery.method]
-            report = await self._outcome(method, delivery, await self._broker.started(delivery.id))
+            started = await self._broker.started(delivery.id, delivery.attempt)
+            if not started:
+                return  # another copy of the same attempt has failed: the next one comes when it is due
+            report = await self._outcome(method, delivery, started)
             await self._broker.report(delivery.producer, report)
             self._metrics.delivered(method.queue_name, report.outcome)
         finally:
@@ -96,12 +99,12 @@ class Deliveries:
                 raise InvalidArgument(f"It began {attempt - 1} times and never ended.", reason="NEVER_ENDED")
             if delivery.start_by is not None and self._clock() > delivery.start_by:
                 return await self._expired(method, delivery)
-            await self._deliver(method, delivery, attempt, work.run_timeout)
+            await self._deliver(method, delivery, attempt)
         except LanewayError as error:
             return await self._failed(method, work, delivery, attempt, error)
         return Report(id=delivery.id, outcome=Outcome.DONE)
 
-    async def _deliver(self, method: Method, delivery: Delivery, attempt: int, run_timeout: float) -> None:
+    async def _deliver(self, method: Method, delivery: Delivery, attempt: int) -> None:
         try:
             request = method.input.FromString(delivery.payload)
         except DecodeError:
@@ -112,11 +115,7 @@ class Deliveries:
             message_id=delivery.id,
             attempt=attempt,
         )
-        try:
-            async with asyncio.timeout(run_timeout):
-                await self._dispatcher.deliver(method, request, arrival)
-        except TimeoutError:
-            raise DeadlineExceeded(f"{method.full_name} ran longer than {run_timeout:g} s.") from None
+        await self._dispatcher.deliver(method, request, arrival)
 
     async def _expired(self, method: Method, delivery: Delivery) -> Report:
         error = DeadlineExceeded(f"{method.full_name} was not started in time.", reason="START_EXPIRED")
@@ -132,7 +131,7 @@ class Deliveries:
         if error.transient and attempt < work.max_attempts:
             delay = max(backoff(work, attempt), error.retry_after or 0.0)
             log.info("trying again later", extra={**facts, "delay": round(delay, 3)})
-            return Report(id=delivery.id, outcome=Outcome.RETRY, delay=delay, error=cause)
+            return Report(id=delivery.id, outcome=Outcome.RETRY, attempt=attempt, delay=delay, error=cause)
         log.error("giving up", extra=facts)
         await self._dispatcher.fail(method, delivery.id, error, handled=False)
         return Report(id=delivery.id, outcome=Outcome.PARK, error=cause)

@@ -76,10 +76,12 @@ class Relay:
         async with asyncio.TaskGroup() as group:
             renewal = group.create_task(self._renew())
             telling = group.create_task(self._demand.keep_telling())
+            more = False
             try:
                 while not renewal.done():
-                    await self.settle(await self._broker.reports(self._service, wait=ROUND))
-                    await self.go_round()
+                    # However much is left to do: what has ended is settled first, or it would be delivered again.
+                    await self.settle(await self._broker.reports(self._service, wait=0 if more else ROUND))
+                    more = await self.go_round()
             finally:
                 renewal.cancel()
                 telling.cancel()
@@ -102,10 +104,10 @@ class Relay:
         while await self._acquire():  # noqa: ASYNC110 a lease is renewed by time, not by an event
             await asyncio.sleep(LEASE / 4)
 
-    async def go_round(self) -> None:
-        """Serve the subscriptions and publish what is due, until there is nothing left to do now."""
-        while await self.fan_out() or await self.publish_due():
-            pass
+    async def go_round(self) -> bool:
+        """Serve the subscriptions and publish what is due, a batch of each; whether there is more to do now."""
+        more = [await self.fan_out(), await self.publish_due()]
+        return any(more)
 
     async def settle(self, reports: Sequence[Report]) -> None:
         """Apply what workers reported to the rows."""
@@ -114,7 +116,7 @@ class Relay:
         writes = [outbox.confirm(done)] if done else []
         for report in reports:
             if report.outcome is Outcome.RETRY:
-                writes.append(outbox.retry(report.id, now + report.delay, report.error))
+                writes.append(outbox.retry(report.id, report.attempt, now + report.delay, report.error))
             elif report.outcome is Outcome.PARK:
                 log.error("message parked", extra={"id": report.id, "cause": report.error})
                 writes.append(outbox.park(report.id, report.error, now))
@@ -170,11 +172,22 @@ class Relay:
         )
 
     async def publish_due(self) -> bool:
-        """Publish what is due; whether there may be more."""
-        due = await outbox.due(self._store, self._clock(), BATCH)
+        """Publish what is due, of each queue what its window has room for; whether there may be more that fits.
+
+        Rows that do not fit are left alone: a backlog costs nothing until it is its turn.
+        """
+        queues = await outbox.queues(self._store)
+        if not queues:
+            return False
+        rooms = await self._broker.room([f"{service}.{queue}" for service, queue in queues])
+        more = [await self._fill(queue, room) for queue, room in zip(queues, rooms, strict=True) if room]
+        return any(more)
+
+    async def _fill(self, queue: tuple[str, str], room: int) -> bool:
+        due = await outbox.due(self._store, queue, self._clock(), min(room, BATCH))
         if due:
             await self._publish(due)
-        return len(due) == BATCH
+        return len(due) == BATCH < room
 
     async def _publish(self, messages: Sequence[OutboxMessage]) -> None:
         now = self._clock()

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from typing import cast
 
 import redis.asyncio as valkey
 from redis.asyncio.retry import Retry
@@ -32,6 +33,15 @@ redis.call('SET', KEYS[1], '1', 'PX', ARGV[3])
 return 'sent'
 """
 
+# Copies that waited for long have twins: once one has failed, the others of the same attempt are not to run.
+_STARTED = """
+local ended = redis.call('HGET', KEYS[1], 'ended')
+if ended and tonumber(ended) >= tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
+local started = redis.call('HINCRBY', KEYS[1], 'started', 1)
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return started
+"""
 
 _WAKE = b"wake"
 
@@ -44,7 +54,9 @@ class ValkeyBroker:
         self._window = window
         self._client = valkey.Redis.from_url(
             url,
-            socket_timeout=_TIMEOUT,
+            # Each use has a time limit of its own. The client's would go through `asyncio.wait_for`, which on
+            # Python 3.11 loses a cancellation that comes together with the result.
+            socket_timeout=None,
             socket_connect_timeout=_TIMEOUT,
             socket_keepalive=True,
             health_check_interval=10,
@@ -62,14 +74,19 @@ class ValkeyBroker:
                 pipe.eval(_PUBLISH, 1, _copy(message.id), queue_of(message), self._window, ttl, body)
             return [Published(answer.decode()) for answer in await pipe.execute()]
 
-    async def started(self, id: str) -> int:
-        """A copy begins to run: how many have begun by now, itself included."""
+    async def room(self, queues: Sequence[str]) -> list[int]:
+        """How many more copies the window of each queue takes."""
         async with _reaching():
             pipe = self._client.pipeline(transaction=False)
-            pipe.incr(_attempts(id))
-            pipe.expire(_attempts(id), _ATTEMPTS_TTL)
-            pipe.set(_copy(id), "1", px=round(self.copy_ttl * 1000))
-            return int((await pipe.execute())[0])
+            for queue in queues:
+                pipe.llen(queue)
+            return [max(0, self._window - length) for length in await pipe.execute()]
+
+    async def started(self, id: str, attempt: int) -> int:
+        """A copy begins to run: how many have begun by now, itself included. 0: its attempt has ended, it must not."""
+        ttl = round(self.copy_ttl * 1000)
+        async with _reaching():
+            return int(await self._client.eval(_STARTED, 2, _attempts(id), _copy(id), attempt, ttl, _ATTEMPTS_TTL))
 
     async def refresh(self, ids: Sequence[str]) -> None:
         """These copies are still running."""
@@ -84,7 +101,9 @@ class ValkeyBroker:
         async with _reaching():
             pipe = self._client.pipeline(transaction=False)
             pipe.delete(_copy(report.id))
-            if report.outcome is not Outcome.RETRY:
+            if report.outcome is Outcome.RETRY:
+                pipe.hset(_attempts(report.id), "ended", str(report.attempt))
+            else:
                 pipe.delete(_attempts(report.id))
             pipe.rpush(_reports(producer), json.dumps(asdict(report)))
             await pipe.execute()
@@ -110,17 +129,11 @@ class ValkeyBroker:
 
     async def reports(self, service: str, *, wait: float, limit: int = 500) -> list[Report]:
         """What has been reported; waits up to `wait` seconds for the first. A wake ends the wait with nothing."""
-        async with _reaching():
-            first = await self._client.blpop([_reports(service)], timeout=wait)
-            if first is None:
-                return []
+        async with _reaching(wait + _TIMEOUT):
+            first = await self._client.blpop([_reports(service)], timeout=wait) if wait > 0 else None
             more = await self._client.lpop(_reports(service), limit) or []
-        return [_report(item) for item in [first[1], *more] if item != _WAKE]
-
-    async def depth(self, queue: str) -> int:
-        """How many copies wait in a queue."""
-        async with _reaching():
-            return int(await self._client.llen(queue))
+        items = cast(list[bytes], more if first is None else [first[1], *more])
+        return [_report(item) for item in items if item != _WAKE]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -128,9 +141,10 @@ class ValkeyBroker:
 
 
 @asynccontextmanager
-async def _reaching() -> AsyncIterator[None]:
+async def _reaching(within: float = _TIMEOUT) -> AsyncIterator[None]:
     try:
-        yield
+        async with asyncio.timeout(within):
+            yield
     except (RedisError, OSError, asyncio.IncompleteReadError) as error:
         raise Unavailable(
             f"The broker does not answer ({type(error).__name__}); messages wait in the database until it does.",
@@ -140,7 +154,7 @@ async def _reaching() -> AsyncIterator[None]:
 
 def _report(item: bytes) -> Report:
     known = json.loads(item)
-    return Report(id=known["id"], outcome=Outcome(known["outcome"]), delay=known["delay"], error=known["error"])
+    return Report(**{**known, "outcome": Outcome(known["outcome"])})
 
 
 def _copy(id: str) -> str:

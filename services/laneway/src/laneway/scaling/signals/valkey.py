@@ -43,7 +43,9 @@ class ValkeySignals:
         options: dict[str, Any] = {"ssl_ca_data": ssl_ca_data} if ssl_ca_data else {}
         self._client = valkey.Redis.from_url(
             url,
-            socket_timeout=TIMEOUT,
+            # Each use has a time limit of its own. The client's would go through `asyncio.wait_for`, which on
+            # Python 3.11 loses a cancellation that comes together with the result.
+            socket_timeout=None,
             socket_connect_timeout=TIMEOUT,
             socket_keepalive=True,
             health_check_interval=10,
@@ -133,7 +135,8 @@ def _reading(pool: Pool, first: Answers, second: Answers, now: float) -> Reading
 
 async def _reaching(answer: Awaitable[object]) -> None:
     try:
-        await answer
+        async with asyncio.timeout(TIMEOUT):
+            await answer
     except (RedisError, OSError) as error:
         raise Unavailable(_sentence(error), reason="BROKER_UNAVAILABLE") from error
 

@@ -1,0 +1,109 @@
+"""The relay as it runs: one at a time, whatever there is to do, on a real Valkey."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from laneway.lanes.operation import PUBLISH_GRACE, queued
+from laneway.lanes.queue.broker import Outcome, Report
+from laneway.lanes.queue.relay import BATCH, LEASE, Relay
+from laneway.store import outbox
+from laneway.telemetry.metrics import Metrics
+from tests.integration.queue.conftest import WINDOW, Lane
+
+
+async def until(fact: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await fact():
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(relay: Relay) -> AsyncIterator[None]:
+    task = asyncio.create_task(relay.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def other(lane: Lane) -> Relay:
+    """The relay of another replica, on the same database."""
+    tracing = lane.shelf.dispatcher._surroundings.tracing
+    return Relay(
+        lane.shelf.store,
+        lane.broker,
+        service="shelf",
+        holder="two",
+        tracing=tracing,
+        metrics=Metrics(),
+        clock=lane.shelf.clock,
+    )
+
+
+async def backlog(lane: Lane, count: int, queue: str = "default") -> None:
+    method = lane.shelf.method("Tidy")
+    rows = [queued(method, lane.shelf.request("Tidy"), f"{queue}-{n:05}", {}, lane.shelf.clock()) for n in range(count)]
+    for row in rows:
+        object.__setattr__(row, "queue", queue)
+    await lane.shelf.store.commit([outbox.insert(rows)])
+
+
+async def published(lane: Lane, queue: str = "default") -> bool:
+    return await lane.broker.room([f"shelf.{queue}"]) < [WINDOW]
+
+
+async def test_what_has_ended_is_settled_while_a_backlog_waits(lane: Lane) -> None:
+    await backlog(lane, 40 * BATCH)
+    lane.shelf.clock.now += PUBLISH_GRACE
+    async with running(lane.relay):
+        await until(lambda: published(lane))
+        taken = [await lane.take() for _ in range(WINDOW)]
+        for copy in taken:
+            await lane.broker.report("shelf", Report(id=copy.id, outcome=Outcome.DONE))
+
+        async def gone() -> bool:
+            return [await outbox.get(lane.shelf.store, copy.id) for copy in taken] == [None] * WINDOW
+
+        await until(gone)
+
+
+async def test_rows_that_do_not_fit_the_window_are_left_alone(lane: Lane) -> None:
+    await backlog(lane, 3 * WINDOW)
+    before = lane.shelf.clock.now + PUBLISH_GRACE
+    lane.shelf.clock.now = before
+    await lane.relay.go_round()
+    waiting = await outbox.due(lane.shelf.store, ("shelf", "default"), before, 100)
+    assert len(waiting) == 2 * WINDOW
+
+
+async def test_a_queue_whose_window_is_full_does_not_hide_another(lane: Lane) -> None:
+    await backlog(lane, 2 * BATCH)
+    await backlog(lane, 1, "other")
+    lane.shelf.clock.now += PUBLISH_GRACE
+    await lane.relay.go_round()
+    assert (await lane.take("shelf.other")).id == "other-00000"
+
+
+async def test_one_relay_at_a_time_and_the_next_when_it_has_died(lane: Lane, other: Relay) -> None:
+    assert await lane.relay._acquire()  # and never again: it has died
+    await backlog(lane, 1)
+    lane.shelf.clock.now += PUBLISH_GRACE
+    await other._hold_and_go_round()
+    assert not await published(lane)
+    lane.shelf.clock.now += LEASE
+    async with running(other):
+        await until(lambda: published(lane))
+
+
+async def test_a_relay_that_has_lost_its_lease_ends_its_rounds(lane: Lane, other: Relay) -> None:
+    assert await lane.relay._acquire()
+    rounds = asyncio.create_task(lane.relay._hold_and_go_round())
+    lane.shelf.clock.now += LEASE
+    assert await other._acquire()
+    async with asyncio.timeout(3 * LEASE):
+        await rounds
