@@ -10,7 +10,6 @@ container that is started later gets everything that has changed since. Ctrl-C e
 import asyncio
 import io
 import json
-import shutil
 import signal
 import tarfile
 import time
@@ -24,10 +23,11 @@ from watchfiles import PythonFilter, awatch
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "charts/shop"
-HARNESS = ROOT / "../shared/cluster/cluster"
 RELEASE = "shop"
 SHARED = {"laneway", "contracts"}
 """Folders of sources that every service runs; each other one is its service's."""
+UNPACK = 'cd /app; [ $# = 0 ] || rm -f "$@"; exec tar --extract --file=- --touch --no-same-owner'
+"""What a container does with the names of files that are gone, and an archive of the others."""
 LOOK_AGAIN_MS = 3000
 """Between looks for containers that were started again."""
 
@@ -40,24 +40,19 @@ async def run(*command: str | Path, stdin: bytes = b"") -> str:
     """Run a program; its output."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*map(str, command), stdin=pipe, stdout=pipe, stderr=pipe)
-    output, errors = await process.communicate(stdin)
+    try:
+        output, errors = await process.communicate(stdin)
+    finally:
+        await _end(process)
     if process.returncode:
         raise CommandFailed(f"{' '.join(map(str, command))}: {errors.decode().strip() or output.decode().strip()}")
     return output.decode()
 
 
-async def build(image: str) -> None:
-    """Build the image, where the cluster finds it."""
-    options = ("-f", "services/Dockerfile", ROOT)
-    if HARNESS.exists():
-        await run(HARNESS, "build", image, *options)
-        return
-    await run("docker", "build", "-t", image, *options)
-    context = (await run("kubectl", "config", "current-context")).strip()
-    if context.startswith("kind-"):
-        await run("kind", "load", "docker-image", image, "--name", context.removeprefix("kind-"))
-    elif shutil.which("minikube"):
-        await run("minikube", "image", "load", image)
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        await process.wait()
 
 
 async def install(image: str, namespace: str, values: Iterable[Path]) -> None:
@@ -92,12 +87,12 @@ class Loop:
     sources: Path
     namespace: str
     changed: set[Path] = field(default_factory=set)
-    current: set[str] = field(default_factory=set)
+    current: list[Container] = field(default_factory=list)
     """Containers that have all of `changed`."""
 
     async def watch(self) -> None:
         """Copy what changes, until cancelled."""
-        self.current = {container.id for container in await self._containers()}
+        self.current = await self._containers()
         print(f"watching {self.sources}; Ctrl-C ends this, the release stays", flush=True)
         async for changes in awatch(
             self.sources, watch_filter=PythonFilter(), debounce=100, step=20, rust_timeout=LOOK_AGAIN_MS,
@@ -105,19 +100,26 @@ class Loop:
         ):  # fmt: skip
             paths = {Path(path).relative_to(self.sources) for _, path in changes}
             self.changed |= paths
-            if self.changed:
-                await self._copy(paths)
+            if paths:
+                self.current = await self._copy(paths, self.current)
+            elif self.changed:
+                await self._catch_up()
 
-    async def _copy(self, paths: set[Path]) -> None:
+    async def _catch_up(self) -> None:
+        """Bring those up to date that were started since, or that a copy did not reach."""
+        running = await self._containers()
+        kept = [each for each in running if each in self.current]
+        self.current = kept + await self._copy(self.changed, [each for each in running if each not in kept])
+
+    async def _copy(self, paths: set[Path], containers: list[Container]) -> list[Container]:
+        """Copy what each container runs of it; the containers that have it."""
         begin = time.monotonic()
-        containers = await self._containers()
-        wanted = {each: paths if each.id in self.current else self.changed for each in containers}
-        chosen = {each: [path for path in wanted[each] if each.runs(path)] for each in containers}
-        copies = {each: self._send(each, sources) for each, sources in chosen.items() if sources}
-        failures = dict(zip(copies, await asyncio.gather(*copies.values(), return_exceptions=True), strict=True))
-        self.current = {each.id for each in containers if failures.get(each) is None}
-        for container, failure in failures.items():
+        wanted = {each: [path for path in paths if each.runs(path)] for each in containers}
+        copies = {each: self._send(each, sources) for each, sources in wanted.items() if sources}
+        results = dict(zip(copies, await asyncio.gather(*copies.values(), return_exceptions=True), strict=True))
+        for container, failure in results.items():
             print(f"{container.pod}: {failure or 'copied'}, {time.monotonic() - begin:.1f} s", flush=True)
+        return [each for each in containers if results.get(each) is None]
 
     async def _send(self, container: Container, sources: Iterable[Path]) -> None:
         gone = [str(path) for path in sources if not (self.sources / path).exists()]
@@ -128,8 +130,7 @@ class Loop:
                     tar.add(self.sources / path, arcname=str(path))
         await run(
             "kubectl", "-n", self.namespace, "exec", "-i", container.pod, "-c", container.name, "--",
-            "sh", "-ec", 'cd /app; [ $# = 0 ] || rm -f "$@"; exec tar --extract --file=- --touch --no-same-owner',
-            "sh", *gone,
+            "sh", "-ec", UNPACK, "sh", *gone,
             stdin=archive.getvalue(),
         )  # fmt: skip
 
@@ -160,9 +161,7 @@ async def forward(namespace: str, port: int) -> None:
         try:
             await process.wait()
         finally:
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
+            await _end(process)
         await asyncio.sleep(1)
 
 
@@ -170,7 +169,7 @@ async def develop(image: str, namespace: str, *, built: bool, values: list[Path]
     """The whole loop, until SIGINT or SIGTERM."""
     if not built:
         print(f"building {image}", flush=True)
-        await build(image)
+        await run(ROOT / "k8s/cluster", "build", image, "-f", ROOT / "services/Dockerfile", ROOT)
     print(f"installing {RELEASE} in the namespace {namespace}", flush=True)
     await install(image, namespace, values)
     print(f"the edge is at http://127.0.0.1:{port}", flush=True)
