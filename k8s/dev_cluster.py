@@ -86,6 +86,8 @@ class Loop:
 
     sources: Path
     namespace: str
+    since: float
+    """When the image had the sources, in seconds since the epoch."""
     changed: set[Path] = field(default_factory=set)
     current: list[Container] = field(default_factory=list)
     """Containers that have all of `changed`."""
@@ -94,16 +96,25 @@ class Loop:
         """Copy what changes, until cancelled."""
         self.current = await self._containers()
         print(f"watching {self.sources}; Ctrl-C ends this, the release stays", flush=True)
+        watched = False
         async for changes in awatch(
             self.sources, watch_filter=PythonFilter(), debounce=100, step=20, rust_timeout=LOOK_AGAIN_MS,
             yield_on_timeout=True,
         ):  # fmt: skip
             paths = {Path(path).relative_to(self.sources) for _, path in changes}
+            if not watched:
+                paths |= self._edited()
+                watched = True
             self.changed |= paths
             if paths:
                 self.current = await self._copy(paths, self.current)
             elif self.changed:
                 await self._catch_up()
+
+    def _edited(self) -> set[Path]:
+        """What was edited before anybody watched."""
+        files = self.sources.rglob("*.py")
+        return {path.relative_to(self.sources) for path in files if path.stat().st_mtime > self.since}
 
     async def _catch_up(self) -> None:
         """Bring those up to date that were started since, or that a copy did not reach."""
@@ -167,6 +178,7 @@ async def forward(namespace: str, port: int) -> None:
 
 async def develop(image: str, namespace: str, *, built: bool, values: list[Path], sources: Path, port: int) -> None:
     """The whole loop, until SIGINT or SIGTERM."""
+    begin = time.time()
     if not built:
         print(f"building {image}", flush=True)
         await run(ROOT / "k8s/cluster", "build", image, "-f", ROOT / "services/Dockerfile", ROOT)
@@ -174,7 +186,10 @@ async def develop(image: str, namespace: str, *, built: bool, values: list[Path]
     await install(image, namespace, values)
     print(f"the edge is at http://127.0.0.1:{port}", flush=True)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(forward(namespace, port)), group.create_task(Loop(sources, namespace).watch())]
+        tasks = [
+            group.create_task(forward(namespace, port)),
+            group.create_task(Loop(sources, namespace, begin).watch()),
+        ]
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, lambda: [task.cancel() for task in tasks])
 
