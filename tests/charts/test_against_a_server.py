@@ -1,17 +1,23 @@
-"""What is rendered, as a real API server sees it: every field known, every value valid, no warning. Nothing is created but
-a namespace. Where `KUBECONFIG` names no cluster that answers these are skipped; `make e2e` always has one."""
+"""What is rendered, as a real API server sees it: every field known, every value valid, no warning. Nothing of it
+is created. Where `KUBECONFIG` names no cluster that answers these are skipped; `make e2e` always has one."""
 
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.charts.rendering import NAMESPACE, Charts, configurations
+from tests.charts.rendering import NAMESPACE, RELEASE, Charts, configurations
+from tests.charts.test_policies import services
 
 FOREIGN = "monitoring.coreos.com/"
+OWNED = {
+    "labels": {"app.kubernetes.io/managed-by": "Helm"},
+    "annotations": {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": NAMESPACE},
+}
+"""Marks of what a release of ours has made."""
 
 
 def kubectl(*arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -56,3 +62,47 @@ def test_the_server_would_say_what_is_wrong(charts: Charts, namespace: str) -> N
     wrong["spec"]["replica"] = 1
     said = kubectl("apply", "-n", namespace, "--dry-run=server", "--server-side", "-f", "-", stdin=json.dumps(wrong))
     assert "field not declared in schema" in said.stderr
+
+
+@pytest.fixture
+def secrets(namespace: str) -> Iterator[Callable[..., None]]:
+    """Writes secrets, and removes them."""
+    written = set()
+
+    def write(name: str, **values: str) -> None:
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, **OWNED}, "stringData": values}
+        said = kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(secret))
+        assert said.returncode == 0, said.stderr
+        written.add(name)
+
+    yield write
+    kubectl("delete", "secret", "-n", namespace, *written)
+
+
+def test_a_password_that_is_there_is_kept(charts: Charts, secrets: Callable[..., None]) -> None:
+    kept = {"shop-postgresql": "password", "shop-grafana": "password", "shop-orders": "database-password"}
+    for name, key in kept.items():
+        secrets(name, **{key: f"kept-{name}"})
+    rendered = charts.render("--dry-run=server", values={"laneway": {"grafana": {"enabled": True}}})
+    for name, key in kept.items():
+        assert rendered.named("Secret", name)["stringData"][key] == f"kept-{name}"
+    assert "kept-shop-orders@" in rendered.named("Secret", "shop-orders")["stringData"]["database-url"]
+    other = rendered.named("Secret", "shop-payments")["stringData"]["database-password"]
+    assert len(other) == 32
+
+
+def test_a_change_of_your_secret_starts_its_service_again(charts: Charts, secrets: Callable[..., None]) -> None:
+    def digests(orders: str) -> dict[str, str]:
+        secrets("mine", orders=orders, payments="same")
+        values = {"laneway": {"database": {"existingSecret": "mine"}, "broker": {"url": "redis://valkey"}}}
+        # The last option makes it another rendering: equal ones are made once.
+        rendered = charts.render("--dry-run=server", "--set", f"laneway.env.NUMBER={orders}", values=values)
+        return {
+            pod.name: pod.owner["spec"]["template"]["metadata"]["annotations"]["laneway.dev/config"]
+            for pod in services(rendered)
+        }
+
+    one, other = digests("1"), digests("2")
+    assert {name for name in one if one[name] != other[name]} == {
+        "Deployment/shop-orders", "Deployment/shop-orders-worker",
+    }  # fmt: skip
