@@ -36,7 +36,7 @@ def namespace() -> Iterator[str]:
     said = kubectl("apply", "-f", "-", stdin=json.dumps(made))
     assert said.returncode == 0, said.stderr
     yield NAMESPACE
-    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    kubectl("delete", "namespace", NAMESPACE, "--wait", "--timeout=100s")
 
 
 @pytest.mark.parametrize("configuration", configurations())
