@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
 
 from laneway.errors import ConfigurationError, LanewayError
 from laneway.scaling.signals import Signals
@@ -53,7 +54,7 @@ class Brokers:
         self._signals: dict[Address, Signals] = {}
 
     async def address(self, namespace: str, plan: Plan) -> Address:
-        """Where a pool's queues are.
+        """Where a pool's queues are. A host without a dot is a service of the pool's namespace, as it is for its pods.
 
         Raises:
             LanewayError: the secret cannot be read.
@@ -66,7 +67,7 @@ class Brokers:
                 "it begins with redis:// or rediss://."
             )
         authority = await self._value(namespace, plan.authority) if plan.authority else None
-        return Address(url, authority)
+        return Address(_qualified(url, namespace), authority)
 
     def signals(self, address: Address) -> Signals:
         """The connection to a broker.
@@ -117,3 +118,13 @@ class Brokers:
             if before is not None and error.transient:
                 return _Secret(before.values, self._clock() + RETRY)  # an API server that is away changes nothing
             return _Secret(error, self._clock() + RETRY)
+
+
+def _qualified(url: str, namespace: str) -> str:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not host or host == "localhost" or "." in host or ":" in host:
+        return url
+    user, at, _ = parts.netloc.rpartition("@")
+    port = f":{parts.port}" if parts.port else ""
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{host}.{namespace}.svc{port}"))

@@ -91,3 +91,17 @@ def celery_namespace(operator: Installed) -> Namespace:
     operator.served.apply(*broker())
     operator.served.kubectl("rollout", "status", "deployment/valkey", "--timeout=60s")
     return operator.served
+
+
+@pytest.fixture(autouse=True)
+def _told_on_failure(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a person would look at first when a test on the cluster fails."""
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed == failed or "operator" not in request.fixturenames:
+        return
+    operator: Installed = request.getfixturevalue("operator")
+    for each in operator.system.list("pods"):
+        name = each["metadata"]["name"]
+        print(f"--- {name}", operator.system.kubectl("logs", name, "--tail=40"), sep="\n")
+    print(operator.served.kubectl("get", "pods,workerpools,events", "--output=wide"))

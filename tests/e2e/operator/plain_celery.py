@@ -42,7 +42,7 @@ def broker() -> tuple[dict[str, Any], ...]:
     """A Valkey that keeps what it has over a restart of its process, and the secret with its URL."""
     container = {
         "image": VALKEY,
-        "command": ["valkey-server", "--save", "", "--appendonly", "yes", "--dir", "/tmp"],  # noqa: S108 in the pod
+        "command": ["valkey-server", "--save", "", "--appendonly", "yes", "--protected-mode", "no", "--dir", "/tmp"],  # noqa: S108 in the pod
         "ports": [{"containerPort": 6379}],
         "readinessProbe": {"tcpSocket": {"port": 6379}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "128Mi"}},

@@ -30,11 +30,8 @@ def test_a_burst_is_served_from_zero_and_the_pool_goes_back_to_zero(
     asked = until(lambda: there.replicas("worker") > 0, 10, "the burst is answered")
     first = there.replicas("worker")
     until(lambda: len(producer.record("ended")) == TASKS, 180, "every task is done")
-    if report:
-        until(lambda: there.get("wp", "worker")["status"]["accuracy"] == "Full", 10, "the workers report")
-    else:
-        assert there.condition("worker", "MetricsAvailable")["reason"] == "BasicMode"
-        assert there.get("wp", "worker")["status"]["accuracy"] == "Basic"
+    expected = ("Full", "Reporting") if report else ("Basic", "BasicMode")
+    until(lambda: (_accuracy(there), _reason(there)) == expected, 20, "it is said how well the workers are known")
     back = until(lambda: there.replicas("worker") == 0, 120, "the pool goes back to zero")
 
     assert sorted(producer.record("begun")) == list(range(TASKS)), "a task was begun twice"
@@ -71,6 +68,14 @@ def test_consuming_pauses_and_goes_on(celery_namespace: Namespace, producer: Pro
     assert len(producer.record("begun")) == 2
     there.kubectl("patch", "wp", "worker", "--type=merge", "--patch", '{"spec": {"consume": "Active"}}')
     until(lambda: len(producer.record("ended")) == 6, 60, "it goes on")
+
+
+def _accuracy(there: Namespace) -> str:
+    return str(there.get("wp", "worker")["status"]["accuracy"])
+
+
+def _reason(there: Namespace) -> str:
+    return str(there.condition("worker", "MetricsAvailable")["reason"])
 
 
 def _paused(producer: Producer) -> bool:
