@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test e2e lint types bench bench-walk protos dev-cluster golden lock clean
+.PHONY: help up demo test e2e lint types bench bench-walk bench-operator protos dev-cluster golden lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +31,13 @@ lint: $(READY) ## style and layers
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
-bench: bench-walk ## every benchmark
+bench: bench-walk bench-operator ## every benchmark
 
 bench-walk: $(READY) ## orders per second through the whole walk
 	@$(BIN)/python -m tests.benchmarks.walk
+
+bench-operator: $(READY) ## our sizing against KEDA + HPA, simulated
+	@$(BIN)/python -m tests.benchmarks.operator_sim $(ARGS)
 
 protos: $(READY) ## regenerate the code of all contracts
 	@$(BIN)/python -m laneway.contract.compile protos --only laneway --out services/laneway/src --no-plugin

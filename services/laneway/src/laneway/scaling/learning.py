@@ -7,11 +7,17 @@ from statistics import median
 
 from laneway.scaling.model import Arrivals, Intent, Memory, Observation, Reading, Share, Traffic
 
-RATE_SECONDS = 30.0
+RATE_SECONDS = 60.0
 """Arrivals are averaged over so many seconds."""
 
 SUDDEN = 5
 """A new rate is believed when it shows in the median of so many observations; one burst does not."""
+
+SURE = 5.0
+"""Standard deviations of a Poisson count by which it must show: a median is less sure than a mean."""
+
+DOUBT = 1.5
+"""Standard deviations that the mean may be too low, when it is asked whether fewer pods would do."""
 
 FADE = 60.0
 """Seconds after which what is known of service times counts 1/e."""
@@ -61,13 +67,22 @@ def learn(intent: Intent, observation: Observation, reading: Reading, memory: Me
 
 
 def arrival_rate(traffic: Traffic) -> float:
-    """Messages per second: the mean of the recent past, or more when the last moments agree on more."""
+    """Messages per second: the mean of the recent past, or more when the last moments are surely more."""
     seconds = sum(each.seconds for each in traffic.arrivals)
     if seconds <= 0:
         return 0.0
-    mean = sum(each.messages for each in traffic.arrivals) / max(seconds, RATE_SECONDS / 2)
-    last = [each.messages / each.seconds for each in traffic.arrivals[-SUDDEN:]]
-    return max(mean, median([*last, *[0.0] * (SUDDEN - len(last))]))
+    mean = sum(each.messages for each in traffic.arrivals) / max(seconds, RATE_SECONDS / 4)
+    last = traffic.arrivals[-SUDDEN:]
+    if len(last) < SUDDEN:
+        return mean
+    sudden, span = median(each.messages / each.seconds for each in last), sum(each.seconds for each in last)
+    expected = mean * span
+    return sudden if sudden * span > expected + SURE * math.sqrt(expected) + SURE else mean
+
+
+def doubted(rate: float) -> float:
+    """What the rate may be, if the past was calmer than the rule."""
+    return rate + DOUBT * math.sqrt(rate / RATE_SECONDS)
 
 
 def _by_queue(reading: Reading, memory: Memory, *, first: bool) -> Mapping[str, Share]:

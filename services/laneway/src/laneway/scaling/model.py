@@ -249,7 +249,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The numbers behind a decision. Rates are messages per second; `need_*` are pods."""
+    """The numbers behind a decision. Rates are messages per second; `need_*` are pods.
+
+    `need_cautious` is what is remembered for scale-in: the need, if more arrived than was counted.
+    """
 
     waiting: int | None = None
     held: int | None = None
@@ -262,6 +265,7 @@ class Figures:
     need_steady: int = 0
     need_backlog: int = 0
     need: int = 0
+    need_cautious: int = 0
     warm_minimum: int = 0
     minimum: int = 0
     maximum: int = 0

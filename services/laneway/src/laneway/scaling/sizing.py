@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from laneway.scaling import brake, facts, schedule
-from laneway.scaling.learning import arrival_rate, learn
+from laneway.scaling.learning import arrival_rate, doubted, learn
 from laneway.scaling.model import (
     Consume,
     Decision,
@@ -88,16 +88,10 @@ def _figures(
     service = _mean_service(intent, memory, rates)
     slots = memory.slots or intent.slots
     startup = intent.startup_seconds if memory.startup_seconds is None else memory.startup_seconds
-    steady = backlog = 0
+    steady = cautious = backlog = 0
     if intent.consume is Consume.RUNNING:
-        servers = steady_servers(
-            rate,
-            service,
-            within=intent.objective.seconds,
-            percentile=intent.objective.percentile,
-            at_most=(maximum + 1) * slots,
-        )
-        steady = math.ceil(servers / slots)
+        steady = _steady_pods(intent, rate, service, slots, maximum)
+        cautious = _steady_pods(intent, doubted(rate), service, slots, maximum)
         if reading.waiting:
             backlog = max(1, backlog_pods(_backlog(intent, observation, reading, memory, rate, slots, startup, now)))
     return Figures(
@@ -112,10 +106,22 @@ def _figures(
         need_steady=steady,
         need_backlog=backlog,
         need=max(steady, backlog, 1 if reading.held or reading.orphans else 0),
+        need_cautious=max(cautious, backlog),
         warm_minimum=facts.warm_minimum(intent, startup, steady),
         minimum=minimum,
         maximum=maximum,
     )
+
+
+def _steady_pods(intent: Intent, rate: float, service: float, slots: int, maximum: int) -> int:
+    servers = steady_servers(
+        rate,
+        service,
+        within=intent.objective.seconds,
+        percentile=intent.objective.percentile,
+        at_most=(maximum + 1) * slots,
+    )
+    return math.ceil(servers / slots)
 
 
 def _mean_service(intent: Intent, memory: Memory, weights: dict[str, float]) -> float:
@@ -166,13 +172,14 @@ def _remember(intent: Intent, reading: Reading, memory: Memory, figures: Figures
     """Keep the needs of the recent past, and look whether more pods were of use."""
     horizon = now - intent.memory_seconds
     kept = [need for need in memory.needs if need.at >= horizon]
-    while kept and kept[-1].pods <= figures.need:  # smaller ones that end earlier will never be the largest
+    need = max(figures.need, figures.need_cautious)
+    while kept and kept[-1].pods <= need:  # smaller ones that end earlier will never be the largest
         kept.pop()
     working = [worker for worker in reading.workers if not worker.draining]
     slots = sum(worker.slots for worker in working)
     return replace(
         memory,
-        needs=(*kept, Need(at=now, pods=figures.need)),
+        needs=(*kept, Need(at=now, pods=need)),
         brake=brake.observe(
             memory.brake,
             pods=len(working),

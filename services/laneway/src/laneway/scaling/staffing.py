@@ -69,8 +69,9 @@ def backlog_pods(it: Backlog) -> int:
     service = max(it.service, 1e-6)
     soon = it.objective * LATE_SHARE_OF_OBJECTIVE
     left = max(it.left, soon)
-    if it.waiting + it.rate * left <= _starts(it, left, service):
-        return math.ceil(_servers(it, left, service) / it.slots)
+    noise = math.sqrt(it.rate * left)  # one standard deviation of what arrives meanwhile
+    if it.waiting + it.rate * left - noise <= _starts(it, left, service):
+        return min(it.consuming, math.ceil(_servers(it, left, service) / it.slots))
     left = max(it.left, it.startup + soon)
     short = it.waiting + it.rate * left - _starts(it, left, service)
     for number, remaining in enumerate(sorted(it.starting)):
