@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from tests.integration.queue.conftest import lane  # noqa: F401 the queue's suite has it, this one reads it
+
 ROOT = Path(__file__).parents[3]
 LAYOUT_STEPS = (0, 5)
 
