@@ -108,6 +108,23 @@ def trace(
 
 
 @app.command()
+def pools(
+    namespace: Annotated[str | None, typer.Option(help="One namespace.  [default: all]")] = None,
+    context: Annotated[str | None, typer.Option(help="A context of kubectl's.  [default: the current one]")] = None,
+    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+) -> None:
+    """Show the WorkerPools of a cluster; on a terminal the table follows them until Ctrl-C."""
+    from laneway.cli.pools import fetch_pools, show_pools
+
+    if format == "json":
+        print(json.dumps(fetch_pools(namespace, context), indent=1))
+        return
+    from rich.console import Console
+
+    show_pools(lambda: fetch_pools(namespace, context), Console())
+
+
+@app.command()
 def mailbox(
     smtp_port: Annotated[int, typer.Option(help="Port that takes mail.")] = 1025,
     http_port: Annotated[int, typer.Option(help="Port that shows it, as JSON at /mail.")] = 8025,
