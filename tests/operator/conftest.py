@@ -23,6 +23,7 @@ class World:
     metrics: Metrics
     leading: bool = True
     poller: Poller = field(init=False)
+    reporter: Reporter = field(init=False)
 
     def __post_init__(self) -> None:
         self.restart()
@@ -30,11 +31,12 @@ class World:
     def restart(self) -> None:
         """Another operator, which knows only what is written."""
         brokers = Brokers(self.cluster, lambda _: self.signals, self.clock)
+        self.reporter = Reporter(self.cluster, self.cluster, "operator-1", self.clock)
         self.poller = Poller(
             self.cluster,
             brokers,
             Applier(self.cluster, self.cluster),
-            Reporter(self.cluster, self.cluster, "operator-1", self.clock),
+            self.reporter,
             leading=lambda: self.leading,
             observe=self.metrics,
             clock=self.clock,
@@ -44,6 +46,7 @@ class World:
         for _ in range(times):
             self.clock.advance(1)
             await self.poller.look()
+            await self.reporter.flush()
 
     async def until(self, fact: Callable[[], bool], within: int = 200) -> int:
         """Look until something is so; how often that was."""

@@ -44,6 +44,14 @@ class Applier:
         self._kube = kube
         self._cluster = cluster
 
+    def idle(self, task: Task) -> bool:
+        """Whether there is nothing to do, which is so most of the time."""
+        decision = task.decision
+        if task.mode is Mode.DRY_RUN:
+            return True
+        steps = decision.drain or decision.undrain or decision.remove
+        return not steps and decision.replicas == task.deployment.replicas and self._consumes_as_wanted(task)
+
     async def apply(self, task: Task) -> int | None:
         """Do what was decided; the replicas that the Deployment was told to have, if it was.
 
@@ -58,11 +66,13 @@ class Applier:
 
     async def _consume(self, task: Task) -> None:
         """Pause or resume the queues that are not as the pool wants them."""
-        if task.reading is None or task.signals is None:
-            return
-        paused = task.consume is Consume.PAUSED
-        if any(queue.paused != paused for queue in task.reading.queues):
+        if task.signals is not None and not self._consumes_as_wanted(task):
+            paused = task.consume is Consume.PAUSED
             await (task.signals.pause(task.source) if paused else task.signals.resume(task.source))
+
+    def _consumes_as_wanted(self, task: Task) -> bool:
+        paused = task.consume is Consume.PAUSED
+        return task.reading is None or all(queue.paused == paused for queue in task.reading.queues)
 
     async def _drain(self, task: Task) -> None:
         decision = task.decision

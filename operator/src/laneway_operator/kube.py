@@ -26,7 +26,10 @@ from laneway.errors import (
 )
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-_TIMEOUT = aiohttp.ClientTimeout(total=5, connect=3)
+_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3, sock_read=5)
+_CONNECTIONS = 20
+"""At most: more than `poller` and `report` use at once, so that the lease is never behind them."""
+
 _MERGE = "application/merge-patch+json"
 
 
@@ -120,7 +123,8 @@ class Api:
     _session: aiohttp.ClientSession | None = field(default=None, repr=False)
 
     async def __aenter__(self) -> "Api":
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=False)
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, trust_env=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:

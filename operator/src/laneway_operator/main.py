@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from laneway.errors import LanewayError, Unavailable
 from laneway.scaling.signals import Signals
@@ -45,11 +46,12 @@ async def run(settings: Settings, find: Callable[[], Credentials] = find_credent
         watch = KopfWatch(settings.namespaces, identity=settings.identity)
         leadership = Leadership(api, settings.lease_namespace, settings.lease, settings.identity)
         brokers = Brokers(api, _connect)
+        reporter = Reporter(api, watch, settings.identity)
         poller = Poller(
             watch,
             brokers,
             Applier(api, watch),
-            Reporter(api, watch, settings.identity),
+            reporter,
             leading=lambda: watch.synced.is_set() and leadership.leading,
             observe=metrics,
         )
@@ -57,7 +59,8 @@ async def run(settings: Settings, find: Callable[[], Credentials] = find_credent
         with serve_admin(health, metrics.render, host=settings.host, port=settings.admin_port):
             try:
                 await _until_watched(api)
-                await _run_all(watch, leadership, poller, health, settings.interval)
+                ours = {"lease": leadership.run(), "poller": poller.run(settings.interval), "reporter": reporter.run()}
+                await _run_all(watch, health, ours)
             finally:
                 health.end()
                 await brokers.close()
@@ -81,17 +84,14 @@ async def _served(api: Api) -> bool:
         return False
 
 
-async def _run_all(watch: KopfWatch, leadership: Leadership, poller: Poller, health: Health, interval: float) -> None:
+async def _run_all(watch: KopfWatch, health: Health, jobs: Mapping[str, Coroutine[Any, Any, None]]) -> None:
     """Until kopf stops, which it does on SIGTERM and SIGINT, or one of ours fails."""
     stop = asyncio.Event()
     # Ours are there before kopf is, which at its end cancels whatever came after it.
-    ours = [
-        asyncio.create_task(leadership.run(), name="lease"),
-        asyncio.create_task(poller.run(interval), name="poller"),
-        asyncio.create_task(_begin(watch, health), name="readiness"),
-    ]
-    for each in ours[:2]:
+    ours = [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+    for each in ours:
         each.add_done_callback(lambda _: stop.set())
+    ours.append(asyncio.create_task(_begin(watch, health), name="readiness"))
     try:
         await watch.run(stop)
     finally:

@@ -25,6 +25,9 @@ from laneway_operator.watch import Cluster, Deployment, PodState
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 8
+"""Decisions of one broker's pools that are being carried out at a time."""
+
 Decide = Callable[[Intent, Observation, Memory, float], tuple[Decision, Memory]]
 
 
@@ -142,7 +145,7 @@ class Poller:
         deployment = self._cluster.deployment(resource.target)
         refused = plan if isinstance(plan, Fact) else self._refusal(resource, owner, deployment)
         if refused is not None or isinstance(plan, Fact) or deployment is None:
-            await self._tell(Outcome(resource=resource, deployment=deployment, refused=refused, at=self._clock()))
+            self._tell(Outcome(resource=resource, deployment=deployment, refused=refused, at=self._clock()))
             return
         pods = tuple(sorted(self._cluster.pods(resource.target), key=lambda pod: pod.name))
         source = Source(
@@ -157,7 +160,9 @@ class Poller:
             address = await self._brokers.address(resource.namespace, plan)
             self._brokers.signals(address)
         except LanewayError as error:
-            await self._finish(job, Unknown(at=self._clock(), reason=error.message), None)
+            left = self._decide_about(job, Unknown(at=self._clock(), reason=error.message), None)
+            if left is not None:
+                await self._carry_out(*left, asyncio.Semaphore(1))
             return
         self._last[resource.key] = source, address
         jobs[address].append(job)
@@ -202,39 +207,45 @@ class Poller:
         """Read one broker, then decide about its pools."""
         begin = time.perf_counter()
         readings = await self._brokers.signals(address).read([job.source for job in jobs])
+        todo = []
         for job in jobs:
             reading = readings[job.source.pool]
             if isinstance(reading, Unknown):
                 self._brokers.doubt(job.resource.namespace, job.plan)
-        await asyncio.gather(*(self._finish(job, readings[job.source.pool], address) for job in jobs))
+            todo.append(self._decide_about(job, reading, address))
+        async with asyncio.TaskGroup() as group:
+            gate = asyncio.Semaphore(AT_ONCE)
+            for task, outcome in filter(None, todo):
+                group.create_task(self._carry_out(task, outcome, gate))
         self._observe.round_ended(time.perf_counter() - begin)
 
-    async def _finish(self, job: _Job, reading: Reading | Unknown, address: Address | None) -> None:
-        """Decide, carry out, tell."""
+    def _decide_about(
+        self, job: _Job, reading: Reading | Unknown, address: Address | None
+    ) -> tuple[Task, Outcome] | None:
+        """Decide and tell; what is left to carry out, if there is anything."""
         known = self._known.get(job.resource.key)
         if known is None or known.uid != job.resource.uid or not self._leading():
-            return
+            return None
         now = self._clock()
         decision, memory = self._decide(job.plan.intent, _observation(job, reading), known.memory, now)
         self._known[job.resource.key] = replace(known, memory=memory)
-        scaled_to = await self._carry_out(job, reading, address, decision)
-        await self._tell(
-            Outcome(
-                resource=job.resource,
-                plan=job.plan,
-                deployment=job.deployment,
-                reading=reading,
-                decision=decision,
-                memory=memory,
-                scaled_to=scaled_to,
-                at=now,
-            )
+        task = self._task(job, reading, address, decision)
+        outcome = Outcome(
+            resource=job.resource,
+            plan=job.plan,
+            deployment=job.deployment,
+            reading=reading,
+            decision=decision,
+            memory=memory,
+            at=now,
         )
+        if not self._applier.idle(task):
+            return task, outcome
+        self._tell(outcome)
+        return None
 
-    async def _carry_out(
-        self, job: _Job, reading: Reading | Unknown, address: Address | None, decision: Decision
-    ) -> int | None:
-        task = Task(
+    def _task(self, job: _Job, reading: Reading | Unknown, address: Address | None, decision: Decision) -> Task:
+        return Task(
             resource=job.resource,
             deployment=job.deployment,
             pods=job.pods,
@@ -245,17 +256,21 @@ class Poller:
             mode=job.plan.intent.mode,
             consume=job.plan.intent.consume,
         )
-        try:
-            return await self._applier.apply(task)
-        except LanewayError as error:
-            facts = {"namespace": job.resource.namespace, "pool": job.resource.name, "cause": error.message}
-            log.warning("not carried out; the next look decides again", extra=facts)
-            return None
 
-    async def _tell(self, outcome: Outcome) -> None:
+    async def _carry_out(self, task: Task, outcome: Outcome, gate: asyncio.Semaphore) -> None:
+        scaled_to = None
+        try:
+            async with gate:
+                scaled_to = await self._applier.apply(task)
+        except LanewayError as error:
+            facts = {"namespace": task.resource.namespace, "pool": task.resource.name, "cause": error.message}
+            log.warning("not carried out; the next look decides again", extra=facts)
+        self._tell(replace(outcome, scaled_to=scaled_to))
+
+    def _tell(self, outcome: Outcome) -> None:
         self.outcomes[outcome.resource.key] = outcome
         self._observe.decided(outcome)
-        await self._reporter.tell(outcome)
+        self._reporter.tell(outcome)
 
     async def _let_go(self, present: set[Key]) -> None:
         """A pool that is gone leaves its Deployment as it is, and its pods consuming."""

@@ -1,8 +1,10 @@
 """What the operator says: a pool's status when it has changed, an Event and a line of log for each new decision."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +20,11 @@ log = logging.getLogger(__name__)
 
 PACE = 5.0
 """Seconds, at least, between two writes of a status whose numbers alone have changed."""
+
+AT_ONCE = 6
+"""Writes under way at a time."""
+
+MOST_EVENTS = 1000
 
 _QUIET = frozenset({Reason.STEADY, Reason.REMEMBERED, Reason.FLOOR})
 _WARNINGS = frozenset(
@@ -36,7 +43,11 @@ class _Told:
 
 
 class Reporter:
-    """Tells of outcomes; remembers what it has told."""
+    """Tells of outcomes; remembers what it has told.
+
+    What is to be written waits here for `flush`, so that a slow API server slows no decision: of a pool's status only
+    the last is kept, of Events the last `MOST_EVENTS`.
+    """
 
     def __init__(
         self, kube: Kube, cluster: Cluster, identity: str, clock: Callable[[], float] = time.monotonic
@@ -46,22 +57,57 @@ class Reporter:
         self._identity = identity
         self._clock = clock
         self._told: dict[Key, _Told] = {}
+        self._due: dict[Key, Outcome] = {}
+        self._events: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=MOST_EVENTS)
+        self._waiting = asyncio.Event()
 
     def forget(self, present: Iterable[Key]) -> None:
         """Pools that are gone need no memory."""
         for key in self._told.keys() - set(present):
             del self._told[key]
+            self._due.pop(key, None)
 
-    async def tell(self, outcome: Outcome) -> None:
-        """Write what is new. A pool that is gone is forgotten, an API server that is away hears it later."""
+    def tell(self, outcome: Outcome) -> None:
+        """Log what is new, and have the rest written."""
         told = self._remembered(outcome.resource)
+        self._announce(outcome, told)
+        patch = self._patch(outcome, told)
+        if patch and (urgent(patch) or self._clock() - told.written_at >= PACE):
+            self._due[outcome.resource.key] = outcome
+        if self._due or self._events:
+            self._waiting.set()
+
+    async def run(self) -> None:
+        """Write what is to be written, until cancelled."""
+        while True:
+            await self._waiting.wait()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write all that waits, a few at a time."""
+        self._waiting.clear()
+        await asyncio.gather(*(self._write_on() for _ in range(AT_ONCE)))
+
+    async def _write_on(self) -> None:
+        while self._events or self._due:
+            if self._events:
+                namespace, event = self._events.popleft()
+                await self._surviving(self._kube.create_event(namespace, event))
+                continue
+            outcome = self._due.pop(next(iter(self._due)))
+            try:
+                await self._surviving(self._write(outcome))
+            except NotFound:
+                self._cluster.forget(outcome.resource.key, outcome.resource.uid)
+
+    async def _surviving(self, write: Awaitable[None]) -> None:
+        """An API server that is away hears of a status at the next look; an Event is lost, and in the log."""
         try:
-            await self._announce(outcome, told)
-            await self._write(outcome, told)
+            await write
         except NotFound:
-            self._cluster.forget(outcome.resource.key, outcome.resource.uid)
+            raise
         except LanewayError as error:
-            log.warning("not told", extra={**_name(outcome.resource), "cause": error.message})
+            log.warning("not written", extra={"cause": error.message})
 
     def _remembered(self, resource: Resource) -> _Told:
         told = self._told.get(resource.key)
@@ -71,25 +117,29 @@ class Reporter:
             told = self._told[resource.key] = _Told(resource.uid, before, float("-inf"), known)
         return told
 
-    async def _write(self, outcome: Outcome, told: _Told) -> None:
-        status = status_of(replace(outcome, resource=replace(outcome.resource, status=told.status)))
-        patch = changes(told.status, status)
-        now = self._clock()
-        if not patch or (not urgent(patch) and now - told.written_at < PACE):
-            return
-        await self._kube.patch_status(outcome.resource.namespace, outcome.resource.name, patch)
-        told.status, told.written_at = status, now
+    def _patch(self, outcome: Outcome, told: _Told) -> Mapping[str, Any]:
+        known = replace(outcome, resource=replace(outcome.resource, status=told.status))
+        return changes(told.status, status_of(known))
 
-    async def _announce(self, outcome: Outcome, told: _Told) -> None:
-        decision = outcome.decision
+    async def _write(self, outcome: Outcome) -> None:
+        resource = outcome.resource
+        told = self._told.get(resource.key)
+        if told is None or told.uid != resource.uid:
+            return
+        patch = self._patch(outcome, told)
+        told.written_at = self._clock()
+        await self._kube.patch_status(resource.namespace, resource.name, patch)
+        after = {**told.status, **patch}
+        told.status = {name: value for name, value in after.items() if value is not None}
+
+    def _announce(self, outcome: Outcome, told: _Told) -> None:
         summary = _summary(outcome)
         if summary == told.decision:
             return
         told.decision = summary
         _log(outcome)
-        reason = decision.reason if decision else None
-        if reason not in _QUIET:
-            await self._kube.create_event(outcome.resource.namespace, self._event(outcome))
+        if outcome.decision is None or outcome.decision.reason not in _QUIET:
+            self._events.append((outcome.resource.namespace, self._event(outcome)))
 
     def _event(self, outcome: Outcome) -> Mapping[str, Any]:
         resource, now = outcome.resource, datetime.now(UTC)
