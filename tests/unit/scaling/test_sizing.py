@@ -237,3 +237,22 @@ def test_a_pod_that_is_not_ready_is_asked_for_already() -> None:
     pool = Pool(replicas=5)
     starting = tuple(Pod(name=f"p{n}", created_at=pool.now, ready=False) for n in range(5))
     assert pool.look(20, there=starting, oldest=0.5).replicas == 5
+
+
+def test_the_age_of_the_head_is_found_from_arrivals_where_nobody_stamps() -> None:
+    pool = Pool(replicas=1)
+    pool.look(0, [worker("a")])
+    assert pool.look(10, [worker("a")]).figures.oldest_seconds == 1
+    assert pool.look(10, [worker("a")]).figures.oldest_seconds == 2
+    taken = pool.look(6, [worker("a", 4)])
+    assert (taken.figures.oldest_seconds, taken.objective_met) == (3, True)
+    newer = pool.look(4, [worker("a", 4, processed=4)])
+    assert newer.figures.oldest_seconds == 4, "two have come since, so two of the first ten wait still"
+    newest = pool.look(4, [worker("a", 4, processed=8)])
+    assert newest.figures.oldest_seconds == 1, "four have come since, and the head was taken first"
+    late = [pool.look(40, [worker("a", 4, processed=8)]) for _ in range(12)][-1]
+    assert late.objective_met is False
+
+
+def test_the_age_of_a_backlog_that_was_there_before_is_not_known_at_first() -> None:
+    assert Pool(replicas=1).look(10, [worker("a")]).objective_met is None

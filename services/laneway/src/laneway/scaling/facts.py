@@ -36,12 +36,11 @@ def unknown_objective() -> Fact:
     return Fact(holds=None, reason="MetricsUnknown", message="Not known without the broker's figures.")
 
 
-def objective_met(intent: Intent, reading: Reading) -> bool | None:
+def objective_met(intent: Intent, figures: Figures) -> bool | None:
     """Whether what waits now waits within the objective; None if nobody can tell."""
-    if reading.waiting == 0:
+    if figures.waiting == 0:
         return True
-    oldest = reading.oldest_seconds
-    return None if oldest is None else oldest <= intent.objective.seconds
+    return None if figures.oldest_seconds is None else figures.oldest_seconds <= intent.objective.seconds
 
 
 def available(reading: Reading) -> Fact:

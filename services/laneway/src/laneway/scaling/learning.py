@@ -85,6 +85,27 @@ def doubted(rate: float) -> float:
     return rate + DOUBT * math.sqrt(rate / RATE_SECONDS)
 
 
+def oldest_seconds(reading: Reading, memory: Memory) -> float | None:
+    """How long the head of line waits in the queue where it waits longest; None if nothing waits or nobody can tell."""
+    ages = [
+        _head_age(memory.traffic[queue.name], queue.waiting) if queue.oldest_seconds is None else queue.oldest_seconds
+        for queue in reading.queues
+        if queue.waiting
+    ]
+    return max((age for age in ages if age is not None), default=None)
+
+
+def _head_age(traffic: Traffic, waiting: int) -> float | None:
+    """Where producers do not stamp: what waits is what came last, so the head came when so many had come since."""
+    seconds = 0.0
+    for each in reversed(traffic.arrivals):
+        seconds += each.seconds
+        waiting -= round(each.messages)
+        if waiting <= 0:
+            return seconds
+    return seconds or None  # at least
+
+
 def _by_queue(reading: Reading, memory: Memory, *, first: bool) -> Mapping[str, Share]:
     """What has ended since the last observation. A counter that fell belongs to a worker that was started again."""
     done: dict[str, Share] = {}

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from laneway.scaling import brake, facts, schedule
-from laneway.scaling.learning import arrival_rate, doubted, learn
+from laneway.scaling.learning import arrival_rate, doubted, learn, oldest_seconds
 from laneway.scaling.model import (
     Consume,
     Decision,
@@ -88,6 +88,7 @@ def _figures(
     service = _mean_service(intent, memory, rates)
     slots = memory.slots or intent.slots
     startup = intent.startup_seconds if memory.startup_seconds is None else memory.startup_seconds
+    oldest = oldest_seconds(reading, memory)
     steady = cautious = backlog = 0
     if intent.consume is Consume.RUNNING:
         steady = _steady_pods(intent, rate, service, slots, maximum)
@@ -97,7 +98,7 @@ def _figures(
     return Figures(
         waiting=reading.waiting,
         held=reading.held,
-        oldest_seconds=reading.oldest_seconds,
+        oldest_seconds=oldest,
         arrival_rate=rate,
         completion_rate=memory.completion_rate,
         service_seconds=service,
@@ -163,7 +164,7 @@ def _backlog(
         consuming=len(working),
         starting=starting,
         startup=startup,
-        left=intent.objective.seconds - (reading.oldest_seconds or 0.0),
+        left=intent.objective.seconds - (oldest_seconds(reading, memory) or 0.0),
         objective=intent.objective.seconds,
     )
 
@@ -277,7 +278,7 @@ def _decision(
         undrain=plan.undrain,
         remove=plan.remove,
         overdue=plan.overdue,
-        objective_met=facts.objective_met(intent, reading),
+        objective_met=facts.objective_met(intent, figures),
         metrics_available=facts.available(reading),
         objective_attainable=facts.objective_attainable(intent, figures),
         scaling_active=facts.scaling_active(intent, reason, message),
