@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test e2e lint types bench bench-walk bench-operator protos dev-cluster golden lock clean
+.PHONY: help up demo test e2e lint types bench bench-walk bench-operator bench-operator-cluster protos dev-cluster golden lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: bench-walk bench-operator ## every benchmark
 
 bench-walk: $(READY) ## orders per second through the whole walk
 	@$(BIN)/python -m tests.benchmarks.walk
+
+bench-operator-cluster: $(READY) ## the operator on the cluster that KUBECONFIG names
+	@$(BIN)/python -m tests.benchmarks.operator_cluster $(ARGS)
 
 bench-operator: $(READY) ## our sizing against KEDA + HPA, simulated
 	@$(BIN)/python -m tests.benchmarks.operator_sim $(ARGS)
