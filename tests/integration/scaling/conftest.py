@@ -43,7 +43,7 @@ class PlainWorkers:
         }  # fmt: skip
         self._running[pod] = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "tests.integration.scaling.plain_app", "worker", "--pool", self.pool,
-             "-c", str(slots), "-n", f"{pod}@host", "--loglevel", "WARNING"],
+             "-c", str(slots), "-n", f"{pod}@host", "--loglevel", "WARNING", "--without-mingle"],
             cwd=ROOT, env=environment,
         )  # fmt: skip
 
