@@ -54,6 +54,22 @@ async def test_numbers_alone_are_written_every_five_seconds(world: World) -> Non
     assert 7 <= status_writes(world) - before <= 12
 
 
+async def test_of_many_pools_that_work_numbers_are_written_a_few_a_second_and_decisions_at_once(world: World) -> None:
+    for number in range(40):
+        world.cluster.deploy(f"worker-{number}")
+        world.cluster.add(pool(f"pool-{number}", target={"name": f"worker-{number}"}, mode="DryRun"))
+    await world.look(5)
+    before = status_writes(world)
+    world.signals.waiting = 400
+    await world.look()
+    assert status_writes(world) - before == 40
+    before = status_writes(world)
+    for _ in range(20):
+        world.signals.waiting += 100
+        await world.look()
+    assert 60 <= status_writes(world) - before <= 100
+
+
 async def test_a_condition_keeps_the_time_of_its_last_change(world: World) -> None:
     world.cluster.add(pool())
     await world.look()

@@ -27,7 +27,7 @@ from laneway.errors import (
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3, sock_read=5)
-_CONNECTIONS = 20
+_CONNECTIONS = 32
 """At most: more than `poller` and `report` use at once, so that the lease is never behind them."""
 
 _MERGE = "application/merge-patch+json"

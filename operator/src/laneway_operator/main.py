@@ -96,6 +96,7 @@ async def _run_all(watch: KopfWatch, health: Health, jobs: Mapping[str, Coroutin
         await watch.run(stop)
     finally:
         health.end()
+        asyncio.get_running_loop().set_exception_handler(_left_behind)
         for each in ours:
             each.cancel()
         ended = await asyncio.gather(*ours, return_exceptions=True)
@@ -111,3 +112,8 @@ async def _begin(watch: KopfWatch, health: Health) -> None:
 
 def _connect(address: Address) -> Signals:
     return ValkeySignals(address.url, ssl_ca_data=address.authority)
+
+
+def _left_behind(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """kopf does not close the generators of its watches when it ends, which asyncio would report as an error."""
+    log.debug("left behind at the end", extra={"cause": str(context.get("message"))})

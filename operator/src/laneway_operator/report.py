@@ -21,8 +21,11 @@ log = logging.getLogger(__name__)
 PACE = 5.0
 """Seconds, at least, between two writes of a status whose numbers alone have changed."""
 
-AT_ONCE = 6
+AT_ONCE = 8
 """Writes under way at a time."""
+
+NUMBERS_PER_SECOND = 5.0
+"""Writes of numbers alone, of all pools together: hundreds that work must not keep decisions from being told."""
 
 MOST_EVENTS = 1000
 
@@ -46,7 +49,7 @@ class Reporter:
     """Tells of outcomes; remembers what it has told.
 
     What is to be written waits here for `flush`, so that a slow API server slows no decision: of a pool's status only
-    the last is kept, of Events the last `MOST_EVENTS`.
+    the last is kept, of Events the last `MOST_EVENTS`. Decisions and conditions go first, then Events, then numbers.
     """
 
     def __init__(
@@ -58,6 +61,8 @@ class Reporter:
         self._clock = clock
         self._told: dict[Key, _Told] = {}
         self._due: dict[Key, Outcome] = {}
+        self._numbers: dict[Key, Outcome] = {}
+        self._numbers_from = clock()
         self._events: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=MOST_EVENTS)
         self._waiting = asyncio.Event()
 
@@ -66,15 +71,19 @@ class Reporter:
         for key in self._told.keys() - set(present):
             del self._told[key]
             self._due.pop(key, None)
+            self._numbers.pop(key, None)
 
     def tell(self, outcome: Outcome) -> None:
         """Log what is new, and have the rest written."""
         told = self._remembered(outcome.resource)
         self._announce(outcome, told)
-        patch = self._patch(outcome, told)
-        if patch and (urgent(patch) or self._clock() - told.written_at >= PACE):
-            self._due[outcome.resource.key] = outcome
-        if self._due or self._events:
+        key, patch = outcome.resource.key, self._patch(outcome, told)
+        if patch and urgent(patch):
+            self._numbers.pop(key, None)
+            self._due[key] = outcome
+        elif patch and self._clock() - told.written_at >= PACE:
+            self._numbers[key] = outcome
+        if self._due or self._events or self._numbers:
             self._waiting.set()
 
     async def run(self) -> None:
@@ -89,23 +98,28 @@ class Reporter:
         await asyncio.gather(*(self._write_on() for _ in range(AT_ONCE)))
 
     async def _write_on(self) -> None:
-        while self._events or self._due:
-            if self._events:
-                namespace, event = self._events.popleft()
-                await self._surviving(self._kube.create_event(namespace, event))
-                continue
-            outcome = self._due.pop(next(iter(self._due)))
-            try:
-                await self._surviving(self._write(outcome))
-            except NotFound:
-                self._cluster.forget(outcome.resource.key, outcome.resource.uid)
+        while True:
+            if self._due:
+                await self._surviving(self._write(self._due.pop(next(iter(self._due)))))
+            elif self._events:
+                await self._surviving(self._kube.create_event(*self._events.popleft()))
+            elif self._numbers and self._may_write_numbers():
+                await self._surviving(self._write(self._numbers.pop(next(iter(self._numbers)))))
+            else:
+                return
+
+    def _may_write_numbers(self) -> bool:
+        """Whether the rate allows another one; what was not used for a second is lost."""
+        now = self._clock()
+        if self._numbers_from > now:
+            return False
+        self._numbers_from = max(self._numbers_from, now - 1) + 1 / NUMBERS_PER_SECOND
+        return True
 
     async def _surviving(self, write: Awaitable[None]) -> None:
         """An API server that is away hears of a status at the next look; an Event is lost, and in the log."""
         try:
             await write
-        except NotFound:
-            raise
         except LanewayError as error:
             log.warning("not written", extra={"cause": error.message})
 
@@ -128,7 +142,11 @@ class Reporter:
             return
         patch = self._patch(outcome, told)
         told.written_at = self._clock()
-        await self._kube.patch_status(resource.namespace, resource.name, patch)
+        try:
+            await self._kube.patch_status(resource.namespace, resource.name, patch)
+        except NotFound:
+            self._cluster.forget(resource.key, resource.uid)
+            return
         after = {**told.status, **patch}
         told.status = {name: value for name, value in after.items() if value is not None}
 
