@@ -1,11 +1,13 @@
 """Signals of an application that has never heard of Laneway, against kombu's own layout and real workers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 from celery import Celery
 
+from laneway.scaling.leave import leave
 from laneway.scaling.model import Reading
 from laneway.scaling.signals import Layout, Source
 from laneway.scaling.signals.valkey import ValkeySignals
@@ -168,6 +170,36 @@ async def test_a_paused_queue_is_taken_from_by_nobody_until_it_is_resumed(
         return (await eyes.look()).waiting == 0
 
     await until(taken)
+
+
+async def test_a_worker_that_is_asked_to_leave_finishes_first_and_never_consumes_again(
+    eyes: Eyes, plain: Celery, workers: PlainWorkers, until: Until
+) -> None:
+    workers.start("one")
+    nap(plain, 2)
+
+    async def it_runs() -> bool:
+        return await eyes.active() == 1
+
+    await until(it_runs)
+    leaving = asyncio.create_task(asyncio.to_thread(leave, "one", within=30))
+
+    async def it_drains() -> bool:
+        return (await eyes.look()).workers[0].draining
+
+    await until(it_drains)
+    assert not leaving.done(), "it still runs something"
+    nap(plain, 0)
+    assert await leaving == ""
+    reading = await eyes.look()
+    assert (reading.waiting, reading.workers[0].held, reading.unacked) == (1, 0, 0)
+    await eyes.signals.undrain(SOURCE, ["one"])
+    workers.stop("one")
+    assert (await eyes.look()).waiting == 1
+
+
+def test_who_asks_a_worker_that_is_not_there_is_told() -> None:
+    assert "has no worker that reports" in leave("nobody")
 
 
 async def test_what_a_dead_worker_held_is_seen_as_orphaned(

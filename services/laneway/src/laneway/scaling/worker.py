@@ -9,7 +9,6 @@ A worker that is started again asks before it consumes for the first time.
 
 import logging
 import os
-import socket
 import threading
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from celery.worker import state
 from redis import Redis
 from redis.exceptions import RedisError
 
+from laneway.scaling.leave import Door, pod_name
 from laneway.scaling.model import Share
 from laneway.scaling.wire import WORKER_TTL, Report, drain_key, paused_key, worker_key
 
@@ -68,7 +68,8 @@ class Reporting:
         self._broker: tuple[Redis, str] | None = None
         self._answers = True
         self._tally = Tally({queue.routing_key: name for name, queue in queues.items()}, self._queues)
-        self._gate = Gate(worker)
+        self._gate = Gate(worker, self._queues)
+        self._door = _door(pod)
         self._startup: float | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="capacity-report", daemon=True)
@@ -88,16 +89,29 @@ class Reporting:
             now = time.monotonic()
             self._tally.sample(now - sampled)
             sampled = now
-            if now - told >= EACH:
-                self._exchange()
+            asked = self._door is not None and self._door.knocked()
+            if asked:
+                self._gate.shut_for_good()
+            if asked or now - told >= EACH:
+                self._tell()
                 told = now
         self._take_back()
+        if self._door is not None:
+            self._door.close()
+
+    def _tell(self) -> None:
+        """Exchange with the broker; then let those go who wait for this worker to be idle."""
+        idle = self._gate.is_shut and not any(share.active + share.reserved for share in self._tally.shares().values())
+        self._exchange()
+        if idle and self._door is not None:
+            self._door.say_idle()
 
     def _exchange(self) -> None:
         """Say what is, hear what is to be. While the broker is away, what was heard last goes on."""
+        shares = self._tally.shares()
         try:
             client, prefix = self._client()
-            shares, pipe = self._tally.shares(), client.pipeline(transaction=False)
+            pipe = client.pipeline(transaction=False)
             for queue in self._queues:
                 key = prefix + worker_key(queue, self._pod)
                 pipe.hset(key, mapping={**self._report(queue, shares[queue]).encode()})
@@ -152,11 +166,18 @@ class Reporting:
 class Gate:
     """Which queues the worker's consumer reads. `drained` are those that it has ceased to read because of a drain."""
 
-    def __init__(self, worker: Any) -> None:
+    def __init__(self, worker: Any, queues: Iterable[str]) -> None:
         self._worker = worker
+        self._names = frozenset(queues)
         self._drained: frozenset[str] = frozenset()
         self._closed: frozenset[str] = frozenset()
         self._leaving = False
+        self._for_good = False
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether it was shut for good, and nothing is read any more."""
+        return self._for_good and self._closed >= self._all()
 
     @property
     def drained(self) -> frozenset[str]:
@@ -164,7 +185,7 @@ class Gate:
 
     def shut(self, drained: Iterable[str], paused: Iterable[str]) -> None:
         """Close these, open all others; done by the consumer's thread a moment later."""
-        self._drained = frozenset(drained)
+        self._drained = self._all() if self._for_good else frozenset(drained)
         wanted = self._drained | frozenset(paused)
         consumer = self._worker.consumer
         if wanted == self._closed or consumer is None:
@@ -173,6 +194,14 @@ class Gate:
             self._choose(wanted)
         else:
             consumer.call_soon(self._apply, wanted)
+
+    def shut_for_good(self) -> None:
+        """Close all queues, whatever is said later: the pod is about to go."""
+        self._for_good = True
+        self.shut((), ())
+
+    def _all(self) -> frozenset[str]:
+        return self._names
 
     def leave(self, **_: object) -> None:
         """The worker stops: nothing is opened again."""
@@ -244,6 +273,14 @@ class Tally:
         return Counter(self._queue_of(request) for request in _copy(requests))
 
 
+def _door(pod: str) -> Door | None:
+    try:
+        return Door(pod)
+    except OSError as error:
+        log.warning("nobody can ask this worker to leave (preStop)", extra={"cause": repr(error)})
+        return None
+
+
 def _copy(requests: Iterable[Any]) -> list[Any]:
     """Of a set that other threads change meanwhile."""
     while True:
@@ -251,11 +288,6 @@ def _copy(requests: Iterable[Any]) -> list[Any]:
             return list(requests)
         except RuntimeError:
             continue
-
-
-def pod_name() -> str:
-    """`POD_NAME`, or the host's name, which in Kubernetes is the pod's."""
-    return os.environ.get("POD_NAME") or socket.gethostname()
 
 
 def seconds_since_process_start() -> float | None:
