@@ -1,9 +1,9 @@
 """Leaving before SIGTERM: `python -m laneway.scaling.leave`, as the preStop hook of a worker's container.
 
-The worker stops consuming, for good, and finishes what it has taken; then the hook returns, and Kubernetes sends SIGTERM
-to a worker that holds nothing. So node drains and rolling updates harm no task, whatever Celery's warm stop does with its
-acknowledgements. The two meet on a socket in Linux's abstract namespace, which a pod has for itself: no file, no broker,
-no credentials.
+The worker stops consuming, for good, and finishes what it has taken; then the hook returns, and Kubernetes sends
+SIGTERM to a worker that holds nothing. So node drains and rolling updates harm no task, whatever Celery's warm stop
+does with its acknowledgements. The two meet on a socket in Linux's abstract namespace, which a pod has for itself: no
+file, no broker, no credentials.
 """
 
 import argparse
