@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from laneway.errors import ConfigurationError
-from laneway.store import Store, inbox, migrations
+from laneway.store import Store, inbox, location, migrations
 from laneway.store.schema import Xid8, metadata
 
 _REVISION = """
@@ -169,6 +169,7 @@ def test_a_database_that_is_two_versions_ahead_is_refused(empty_url: str) -> Non
             ConfigurationError, match=rf"revision {after_newest(2)} .* newer version of the code"
         ) as raised:
             refused(empty_url)
+        assert str(raised.value).startswith(f"{location.name(location.parsed(empty_url))} has revision 0003")
         assert "\n" not in str(raised.value)
 
 

@@ -35,6 +35,19 @@ def laneway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         (["trace", "xyz"], {}, "'xyz' is no trace id: that is 32 hexadecimal digits, as in `traceparent`."),
         (["trace", "0" * 32, "--data", "/nowhere"], {}, "Nothing runs in /nowhere; start `laneway up`"),
         (["migrate", "nobody"], {}, "There is no service `nobody`; installed are:"),
+        (
+            ["migrate", "orders", "catalog"],
+            {"LANEWAY_DATABASE_URL": "sqlite:////nowhere/all.db"},
+            "LANEWAY_DATABASE_URL gives orders and catalog the same database; write {service} where",
+        ),
+        (
+            ["migrate", "orders"],
+            {"LANEWAY_DATABASES__orders": "postgresql://127.0.0.1:1/orders"},
+            "PostgreSQL at 127.0.0.1:1, database orders, cannot be reached",
+        ),
+        (["migrate"], {"LANEWAY_DATABASES__nosuch": "sqlite:///x.db"}, "LANEWAY_DATABASES__nosuch is of no service"),
+        (["run", "orders", "--role", "grpc"], {"LANEWAY_TARGET_PATTERN": "{x}"}, "LANEWAY_TARGET_PATTERN cannot be"),
+        (["migrate", "orders"], {"LANEWAY_DATABASES__orders": "postgresql://h:x/o"}, "LANEWAY_DATABASE_URL or LANEWAY"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments: list[str], environment: dict[str, str], sentence: str) -> None:
@@ -109,6 +122,41 @@ def test_a_taken_port_is_named_and_nothing_is_left(taken: int, tmp_path: Path) -
         "or choose another with --port (LANEWAY_REST_PORT).\n"
     )
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        (
+            {"LANEWAY_HOST": "192.0.2.1"},
+            "192.0.2.1, where catalog is to listen, is no IPv4 address of this machine "
+            "(Cannot assign requested address); correct LANEWAY_HOST, or unset it.\n",
+        ),
+        ({"LANEWAY_DATABASE_URL": "sqlite:////nowhere/all.db"}, "LANEWAY_DATABASE_URL gives catalog and fulfilment"),
+    ],
+)
+def test_up_starts_nothing_with_surroundings_that_cannot_be(
+    environment: dict[str, str], sentence: str, tmp_path: Path
+) -> None:
+    ended = laneway("up", "--port", "0", "--base-port", "0", "--data", str(tmp_path / "data"), **environment)
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(sentence)
+    assert ended.stderr.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("place", ["a file", "beyond a file", "the kernel's"])
+def test_a_folder_of_data_that_cannot_be_made_is_one_sentence(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    data = {"a file": tmp_path / "file", "beyond a file": tmp_path / "file" / "x", "the kernel's": Path("/proc/x")}
+
+    ended = laneway("up", "--port", "0", "--base-port", "0", "--data", str(data[place]))
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"The folder {data[place]}/valkey cannot be made (")
+    assert ended.stderr.endswith("; choose another place with --data.\n")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_the_command_line_alone_imports_no_framework() -> None:

@@ -27,6 +27,12 @@ def test_a_taken_port_is_one_sentence_with_who_needs_it_and_what_to_change(taken
     )
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_a_host_that_is_not_this_machine_is_no_taken_port(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{host}, where orders is to listen, is no .* correct LANEWAY_HOST"):
+        check_free([Wanted(host, next(from_base(0)), "orders", "choose others with --base-port")])
+
+
 def test_a_port_beyond_the_last_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="There is no port 65536 for valkey"):
         check_free([Wanted("127.0.0.1", 65_536, "valkey", "choose others with --base-port")])

@@ -51,6 +51,15 @@ def test_without_a_file_the_contract_is_in_force(methods: dict[str, Method], fol
     assert Tuning().of(methods["Get"]) == methods["Get"].policy
 
 
+def test_a_file_that_cannot_be_read_at_the_start_is_one_sentence(folder: Path) -> None:
+    (folder / "policy.yaml").write_bytes(b"\xff")
+
+    with pytest.raises(
+        ConfigurationError, match=r"policy.yaml cannot be read \(.*\); correct it, or LANEWAY_POLICY_FOLDER"
+    ):
+        Tuning(folder)
+
+
 def test_a_method_is_over_its_service_is_over_the_defaults_is_over_the_contract(
     methods: dict[str, Method], folder: Path
 ) -> None:

@@ -37,7 +37,7 @@ def run(
     reload: Annotated[bool, typer.Option(help="Start again when a source file changes: for development.")] = False,
 ) -> None:
     """Run one role of one service, until SIGTERM."""
-    settings = Settings.load()
+    settings = _settings()
     if reload:
         from laneway.cli.reload import run_reloading
 
@@ -51,11 +51,12 @@ def run(
 @app.command()
 def migrate(services: Annotated[list[str] | None, typer.Argument(help="All, if none is named.")] = None) -> None:
     """Bring databases to the revisions of this code."""
-    settings = Settings.load()
+    settings = _settings()
     from laneway.cli import discovery
     from laneway.cli.migrate import migrate as migrate_all
 
     chosen = discovery.installed(services or ())
+    settings.refuse_shared_database(each.name for each in chosen if each.database)
     migrate_all(chosen, settings.database, wait=settings.database_wait)
     for each in chosen:
         if each.database:
@@ -68,7 +69,7 @@ def up(port: Port = None, base_port: BasePort = None, data: Data = DATA, max_wor
 
     Worker processes follow the load, each service's between one and --max-workers: the sizing is the operator's.
     """
-    settings = Settings.load()
+    settings = _settings()
     from laneway.cli.up.run import run_up
 
     port, base_port = _ports(settings, port, base_port)
@@ -81,7 +82,7 @@ def demo(
     base_port: Annotated[int, typer.Option(help="First port of everything else; 0 finds free ones.")] = 0,
 ) -> None:
     """Run everything in a fresh folder, walk through it once, show the trace, stop."""
-    settings = Settings.load()
+    settings = _settings()
     from laneway.cli.demo import run_demo
 
     asyncio.run(run_demo(settings, port=port, base_port=base_port))
@@ -130,7 +131,7 @@ def mailbox(
     http_port: Annotated[int, typer.Option(help="Port that shows it, as JSON at /mail.")] = 8025,
 ) -> None:
     """Run a mail server that delivers nothing and shows what it got: for trying things out."""
-    settings = Settings.load()
+    settings = _settings()
     from laneway.cli.embedded.server import run_mailbox
 
     asyncio.run(run_mailbox(settings.host, http_port=http_port, smtp_port=smtp_port))
@@ -142,6 +143,16 @@ def companion(name: str) -> None:
     from laneway.cli import discovery
 
     discovery.companion(name)()
+
+
+def _settings() -> Settings:
+    """The settings of this process, which may name installed services only where it has their databases."""
+    settings = Settings.load()
+    if settings.databases:
+        from laneway.cli import discovery
+
+        settings.refuse_unknown_databases(discovery.service_names())
+    return settings
 
 
 def _ports(settings: Settings, port: int | None, base_port: int | None) -> tuple[int, int]:

@@ -10,11 +10,11 @@ PAUSE = 1.0
 """Seconds between attempts to reach a database."""
 
 
-def migrate(services: Sequence[Installed], database_of: Callable[..., str], *, wait: float = 0.0) -> None:
+def migrate(services: Sequence[Installed], database_of: Callable[[str], str], *, wait: float = 0.0) -> None:
     """Bring the databases of services to the revisions of this code; safe to run again, and beside itself.
 
     Args:
-        database_of: gives the URL of `service=name`.
+        database_of: gives the URL of a service's database.
         wait: seconds to go on trying while a database cannot be reached.
 
     Raises:
@@ -23,7 +23,7 @@ def migrate(services: Sequence[Installed], database_of: Callable[..., str], *, w
     patience = monotonic() + wait
     for each in services:
         if each.database:
-            _migrate(each, database_of(service=each.name), patience)
+            _migrate(each, database_of(each.name), patience)
 
 
 def _migrate(service: Installed, url: str, patience: float) -> None:

@@ -95,7 +95,12 @@ class Tuning:
         self._policies: dict[str, Policy] = {}
         if self._file is not None and self._file.exists():
             self._seen = _identity(self._file)
-            self._layers = Layers(self._file.read_text())
+            try:
+                self._layers = Layers(self._file.read_text())
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(
+                    f"{self._file} cannot be read ({error}); correct it, or LANEWAY_POLICY_FOLDER."
+                ) from None
 
     def of(self, method: Method) -> Policy:
         """What the deployment makes of a method's policy."""

@@ -7,6 +7,9 @@ from sqlalchemy.exc import ArgumentError
 
 from laneway.errors import ConfigurationError
 
+SETTINGS = "LANEWAY_DATABASE_URL or LANEWAY_DATABASES__<service>"
+"""The variables that may have said where a database is."""
+
 _EXPECTED = "write sqlite:///path/to/file.db or postgresql://user@host/database"
 
 
@@ -20,11 +23,11 @@ def parsed(url: str) -> URL:
         url = url.replace("postgres://", "postgresql://", 1)
     try:
         parts = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError(f"LANEWAY_DATABASE_URL is not a URL; {_EXPECTED}.") from None
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(f"{SETTINGS} is not a URL; {_EXPECTED}.") from None
     if parts.get_backend_name() not in ("sqlite", "postgresql"):
         raise ConfigurationError(
-            f"LANEWAY_DATABASE_URL names {parts.drivername!r}, a database that Laneway does not know; {_EXPECTED}."
+            f"{SETTINGS} names {parts.drivername!r}, a database that Laneway does not know; {_EXPECTED}."
         )
     return parts
 
@@ -45,7 +48,7 @@ def make_parent(file: Path) -> None:
     except OSError as error:
         raise ConfigurationError(
             f"The folder {file.parent} for the database cannot be made ({error.strerror}); "
-            "correct LANEWAY_DATABASE_URL or its owner."
+            f"correct {SETTINGS}, or the folder's owner."
         ) from None
 
 
@@ -66,4 +69,4 @@ def unreachable(url: URL, error: BaseException) -> ConfigurationError:
     """The one sentence for a PostgreSQL that does not answer."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = lines[0].rstrip(".") if lines else type(error).__name__
-    return ConfigurationError(f"{name(url)}, cannot be reached ({cause}); start it or correct LANEWAY_DATABASE_URL.")
+    return ConfigurationError(f"{name(url)}, cannot be reached ({cause}); start it or correct {SETTINGS}.")

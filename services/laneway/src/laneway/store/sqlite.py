@@ -70,8 +70,7 @@ class SqliteEngine:
         except LanewayError as error:
             await engine.close()
             raise ConfigurationError(
-                f"{location.name(url)} cannot be opened as a database ({error.__cause__}); "
-                "correct LANEWAY_DATABASE_URL."
+                f"{location.name(url)} cannot be opened as a database ({error.__cause__}); correct {location.SETTINGS}."
             ) from error
         if engine._file is None:
             await engine.migrate(None, "")

@@ -60,7 +60,8 @@ def serve_admin(health: Health, render: Callable[[], bytes], *, host: str, port:
         server = ThreadingHTTPServer((host, port), _handler(health, render))
     except OSError as error:
         raise ConfigurationError(
-            f"Port {port} cannot be used on {host} ({error.strerror}); stop what uses it, or set LANEWAY_ADMIN_PORT."
+            f"Port {port} cannot be used on {host} ({error.strerror}); stop what uses it, "
+            "or set LANEWAY_ADMIN_PORT or LANEWAY_HOST."
         ) from None
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="admin", daemon=True)

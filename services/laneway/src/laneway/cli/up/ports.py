@@ -1,5 +1,6 @@
 """Ports of this machine: which are free, and one clear sentence when one is not."""
 
+import errno
 import itertools
 import random
 import socket
@@ -31,15 +32,28 @@ def check_free(wanted: Iterable[Wanted]) -> None:
     """Refuse to start what could not listen.
 
     Raises:
-        ConfigurationError: a port is taken, or is none.
+        ConfigurationError: a port is taken, or is none; or the host is not one of this machine.
     """
     for want in wanted:
         if not 0 < want.port < 65_536:
             raise ConfigurationError(f"There is no port {want.port} for {want.by}; {want.remedy}.")
-        if not is_free(want.host, want.port):
-            raise ConfigurationError(
-                f"Port {want.port}, wanted by {want.by}, is taken; stop what uses it, or {want.remedy}."
-            )
+        try:
+            listener(want.host, want.port).close()
+        except OSError as error:
+            raise _unusable(want, error) from None
+
+
+def _unusable(want: Wanted, error: OSError) -> ConfigurationError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigurationError(
+            f"Port {want.port}, wanted by {want.by}, is taken; stop what uses it, or {want.remedy}."
+        )
+    if error.errno == errno.EACCES:
+        return ConfigurationError(f"Port {want.port}, wanted by {want.by}, is not for this user; {want.remedy}.")
+    return ConfigurationError(
+        f"{want.host}, where {want.by} is to listen, is no IPv4 address of this machine ({error.strerror}); "
+        "correct LANEWAY_HOST, or unset it."
+    )
 
 
 def is_free(host: str, port: int) -> bool:
@@ -55,7 +69,7 @@ def listener(host: str, port: int) -> socket.socket:
     """A bound socket for a server of this process.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or the host is not one of this machine.
     """
     bound = socket.socket()
     try:

@@ -85,8 +85,10 @@ async def up(
     with closing(Launch()) as launcher:
         launcher.prepare()
         plan, services = _planned(options, base_port)
+        placed = settings.model_copy(update={"database_url": plan.database_url})
+        placed.refuse_shared_database(each.name for each in services if each.database)
         ports.check_free(plan.wanted())
-        (plan.data / "valkey").mkdir(parents=True, exist_ok=True)
+        state.make_folder(plan.data / "valkey")
         output = Output(Console(stderr=True), width=max(len(each.name) for each in plan.processes), held=held)
         async with _embedded(plan) as spans:
             supervisor = Supervisor(
@@ -96,7 +98,7 @@ async def up(
                 changed=lambda pids: state.State.of(plan, supervisor.processes, pids).write(plan.data),
             )
             try:
-                if not await unless(stopped, _start(plan, services, supervisor)):
+                if not await unless(stopped, _start(plan, services, placed, supervisor)):
                     raise Cancelled("Stopped before everything had started.")
                 async with scaling(plan, supervisor, at_most=options.most_workers, slots=settings.worker_slots):
                     yield Up(plan, spans, supervisor)
@@ -138,8 +140,8 @@ def stop_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def _start(plan: Plan, services: Sequence[Installed], supervisor: Supervisor) -> None:
-    await asyncio.to_thread(migrate, services, plan.database_url.format)
+async def _start(plan: Plan, services: Sequence[Installed], placed: Settings, supervisor: Supervisor) -> None:
+    await asyncio.to_thread(migrate, services, placed.database)
     await supervisor.start(plan.processes)
 
 

@@ -46,7 +46,7 @@ class State:
         """The state in a data folder; none if nothing runs there."""
         try:
             value: dict[str, Any] = json.loads(_file(data).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         places = {name: Place(**place) for name, place in value.pop("processes").items()}
         state = cls(**value, processes=places)
@@ -58,6 +58,20 @@ class State:
         new = file.with_suffix(".new")
         new.write_text(json.dumps(asdict(self), indent=1))
         new.replace(file)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of data, with those above it.
+
+    Raises:
+        ConfigurationError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder {folder} cannot be made ({error.strerror}); choose another place with --data."
+        ) from None
 
 
 def refuse_second(data: Path) -> None:

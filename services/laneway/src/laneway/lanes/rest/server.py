@@ -94,7 +94,8 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
     except OSError as error:
         listening.close()
         raise ConfigurationError(
-            f"Port {port} cannot be used on {host} ({error.strerror}); stop what uses it, or set LANEWAY_REST_PORT."
+            f"Port {port} cannot be used on {host} ({error.strerror}); stop what uses it, "
+            "or set LANEWAY_REST_PORT or LANEWAY_HOST."
         ) from None
     with listening:
         yield listening

@@ -46,22 +46,24 @@ def migrate(url: str, *, author: Path | None = None, service: str = "") -> None:
         location.make_parent(file)
         try:
             with closing(connect(file)) as connection:
-                upgrade(connection, author=author, service=service)
+                upgrade(connection, author=author, service=service, name=location.name(place))
         except sqlite3.Error as error:
             raise ConfigurationError(
-                f"The database {file} cannot be migrated ({error}); correct LANEWAY_DATABASE_URL or the file."
+                f"The database {file} cannot be migrated ({error}); correct {location.SETTINGS}, or the file."
             ) from error
 
 
-def upgrade(connection: sqlite3.Connection, *, author: Path | None = None, service: str = "") -> None:
-    """Migrate over an open SQLite connection."""
+def upgrade(
+    connection: sqlite3.Connection, *, author: Path | None = None, service: str = "", name: str = "SQLite in memory"
+) -> None:
+    """Migrate over an open SQLite connection; `name` is how people know the database."""
     histories = _histories(author, service)
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
     try:
         with engine.connect() as bound:  # this rolls back what is open, so the transaction begins after it
             begin_immediate(connection)
             for history in histories:
-                history.upgrade(bound)
+                history.upgrade(bound, name)
             bound.commit()
     except BaseException:
         if connection.in_transaction:
@@ -89,10 +91,10 @@ class _History:
     table: str
     newest: int
 
-    def upgrade(self, connection: Connection) -> None:
+    def upgrade(self, connection: Connection, database: str) -> None:
         revision = self.revision_of(connection)
         if revision > self.newest + 1:
-            raise self._too_new(revision, "The database")
+            raise self._too_new(revision, database)
         if revision >= self.newest:
             return
         # Imported here: checking a database, which every process does at its start, needs no Alembic.
@@ -163,7 +165,7 @@ def _migrate_postgres(place: URL, histories: Sequence[_History]) -> None:
     with _postgres(place) as connection, connection.begin():
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         for history in histories:
-            history.upgrade(connection)
+            history.upgrade(connection, location.name(place))
 
 
 @contextmanager
@@ -184,7 +186,7 @@ def _reading(place: URL) -> Iterator[Connection | None]:
     except (sqlite3.Error, exc.DBAPIError) as error:
         raise ConfigurationError(
             f"{location.name(place)} cannot be opened as a database ({getattr(error, 'orig', error)}); "
-            "correct LANEWAY_DATABASE_URL."
+            f"correct {location.SETTINGS}."
         ) from None
 
 
