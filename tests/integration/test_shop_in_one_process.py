@@ -95,6 +95,21 @@ async def test_the_same_order_twice_is_one_order(world: World, ledger: Ledger) -
     assert len((await client.list_orders(ListOrdersRequest())).orders) == 1
 
 
+@pytest.mark.parametrize("token", ["99999999999999999999", "²", "٣", "-1", "next"])
+async def test_a_page_token_that_no_list_gave_is_named(world: World, token: str) -> None:
+    with pytest.raises(InvalidArgument, match="page_token is none that a list gave"):
+        await OrdersClient(world.lanes).list_orders(ListOrdersRequest(page_token=token))
+
+
+async def test_pages_of_orders_follow_each_other(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    placed = {(await client.place_order(wanted(request_id=str(number)))).name for number in range(3)}
+    first = await client.list_orders(ListOrdersRequest(page_size=2))
+    second = await client.list_orders(ListOrdersRequest(page_size=2, page_token=first.next_page_token))
+    assert {order.name for page in (first, second) for order in page.orders} == placed
+    assert (len(first.orders), second.next_page_token) == (2, "")
+
+
 async def test_a_declined_card_rejects_the_order_and_puts_the_stock_back(world: World) -> None:
     client = OrdersClient(world.lanes)
     placed = await client.place_order(wanted(card="declined"))
