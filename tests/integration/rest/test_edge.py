@@ -140,11 +140,13 @@ async def test_the_callers_timeout_is_the_calls_deadline(edge: Edge) -> None:
 
 async def test_a_deadline_that_passes_is_504_and_cancels_the_handler(edge: Edge) -> None:
     edge.behind.hold = asyncio.Event()
+    seconds = 0.05
     async with edge.client() as client:
-        answer = await client.post("/v1/shelves/top", headers={"X-Request-Timeout": "0.05"})
-    assert answer.status_code == 504
-    async with asyncio.timeout(5):
-        await edge.behind.cancelled.wait()
+        while not edge.behind.entered.is_set():  # on a busy machine the deadline may pass on the way to the handler
+            answer = await client.post("/v1/shelves/top", headers={"X-Request-Timeout": str(seconds)})
+            assert answer.status_code == 504
+            seconds *= 2
+    await edge.behind.cancelled.wait()
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "inf"])
