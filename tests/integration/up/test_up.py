@@ -181,6 +181,15 @@ def test_ctrl_c_stops_everything(tmp_path: Any) -> None:
     assert not (tmp_path / "up.json").exists()
 
 
+def test_a_sigterm_to_the_whole_group_is_an_orderly_stop(tmp_path: Any) -> None:
+    running = RunningShop(tmp_path)
+    pids = running.pids()
+    assert running.stop_group() == 0
+    assert not [pid for pid in pids if _alive(pid)]
+    assert "started again" not in running.log()
+    assert "Traceback" not in running.log()
+
+
 def test_the_demo_prints_the_trace_of_a_shipped_order() -> None:
     done = laneway("demo")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -27,7 +27,7 @@ async def run(launch: Launch, *command: str, **environment: str) -> tuple[int, s
     lines = asyncio.create_task(Output(Console(file=file, width=200), width=1).follow("a", "a", reading))
     running = await launch.launch(Process("a", "a", "grpc", Stage.SERVER, command, environment), writing)
     os.close(writing)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         code = await running.ended()
         await lines
     return code, file.getvalue()

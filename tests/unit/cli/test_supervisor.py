@@ -229,3 +229,27 @@ async def test_one_more_that_does_not_start_is_tried_again_and_harms_nobody(benc
     await bench.until(lambda: bench.printed.count("b ended with code 1") >= 2)
 
     assert bench.supervisor.pids["a"] == before["a"]
+
+
+ENDING_ANOTHER = SERVE.replace(
+    "def end(*_):",
+    """def end(*_):
+    other = int(os.environ["CHILD"])
+    os.kill(other, signal.SIGTERM)
+    while True:  # until the supervisor has seen its end
+        try:
+            os.kill(other, 0)
+        except ProcessLookupError:
+            break""",
+)
+
+
+async def test_what_somebody_else_ends_during_a_stop_is_not_started_again(bench: Bench) -> None:
+    await bench.supervisor.start([bench.process("below", Stage.SERVER)])
+    other = str(bench.supervisor.pids["below"])
+    await bench.supervisor.start([bench.process("above", Stage.EDGE, ENDING_ANOTHER, child=other)])
+
+    await bench.supervisor.stop()
+
+    assert bench.diary == ["below started", "above started", "below ended", "above ended"]
+    assert "started again" not in bench.printed

@@ -13,8 +13,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.reduction import DupFd
@@ -56,7 +56,8 @@ class Launch:
         self._forking.set_forkserver_preload([PRELOAD])
         from multiprocessing import forkserver
 
-        forkserver.ensure_running()
+        with _stops_held_back():
+            forkserver.ensure_running()
 
     def close(self) -> None:
         """End the fork server, whose processes must have ended, and return when it has ended.
@@ -80,8 +81,30 @@ class Launch:
             target=_laneway, name=process.name, args=(process.command, environment, _Sent(output))
         )
         async with self._one_at_a_time:
-            await asyncio.to_thread(started.start)
+            await asyncio.to_thread(_start, started)
         return _Forked(started)
+
+
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@contextmanager
+def _stops_held_back() -> Iterator[None]:
+    """What is started meanwhile never sees these signals, from its first instruction on.
+
+    The fork server is in the supervisor's group, and to stop the group is to stop the supervisor: it ends the
+    processes one after the other, of which it knows only through the fork server.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(process: ForkServerProcess) -> None:
+    with _stops_held_back():  # it starts the fork server again if that has died
+        process.start()
 
 
 class _Sent:
@@ -101,6 +124,7 @@ def _received(sent: Any) -> int:
 def _laneway(command: tuple[str, ...], environment: Mapping[str, str], output: int) -> None:
     """In the new process: become `laneway <command>`."""
     os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # the fork server holds them back
     for standard in (1, 2):
         os.dup2(output, standard)
     os.close(output)

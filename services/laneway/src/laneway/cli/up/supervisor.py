@@ -110,6 +110,8 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop all: the highest stage first, each with a warm SIGTERM, and SIGKILL when patience ends."""
         self._steady = False
+        for kept in self._kept:
+            kept.let_end()
         for stage in reversed(Stage):
             await asyncio.gather(*(kept.stop() for kept in self._kept if kept.process.stage is stage))
         self._kept.clear()
@@ -153,7 +155,8 @@ class _Kept:
         self._output = output
         self._patience = patience
         self._changed = changed
-        self._stopping = asyncio.Event()
+        self._last = asyncio.Event()
+        self._stopping = False
         self.task = asyncio.create_task(self._keep())
 
     def check(self) -> None:
@@ -161,9 +164,14 @@ class _Kept:
         if self.task.done():
             self.task.result()
 
+    def let_end(self) -> None:
+        """From now on its end is no accident: it is not started again."""
+        self._last.set()
+
     async def stop(self) -> None:
         """End it, and return when it has ended."""
-        self._stopping.set()
+        self.let_end()
+        self._stopping = True
         if self.running is not None:
             signal_process(self.running.pid, signal.SIGTERM)
         await asyncio.wait({self.task}, timeout=self._patience.stop)
@@ -179,7 +187,7 @@ class _Kept:
         while True:
             begin = loop.time()
             code = await self._run()
-            if self._stopping.is_set():
+            if self._last.is_set():
                 return
             if not self.settled:
                 raise self._failure(code)
@@ -188,7 +196,7 @@ class _Kept:
             self._output.say(f"{self.process.name} {_how_it_ended(code)}; it is started again in {pause:g} s.")
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._stopping.wait()
+                    await self._last.wait()
                 return
             pause = min(2 * pause, self._patience.longest_restart)
 
@@ -204,7 +212,7 @@ class _Kept:
         finally:
             os.close(writing)
         self._changed()
-        if self._stopping.is_set():  # the signal came before there was anything to send it to
+        if self._stopping:  # the signal came before there was anything to send it to
             signal_process(running.pid, signal.SIGTERM)
         readiness = asyncio.create_task(self._become_ready())
         code = await running.ended()
