@@ -1,6 +1,6 @@
 """The whole shop on `laneway.testing`: real handlers and contracts, no server, no waiting."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -129,6 +129,33 @@ async def test_a_provider_that_is_down_delays_an_order_and_loses_nothing(world: 
     world.clock.advance(60)
     await world.settle()
     assert (await client.get_order(GetOrderRequest(name=placed.name))).state == State.SHIPPED
+
+
+async def test_what_has_shipped_is_captured_when_the_provider_is_back_after_hours(
+    world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "answer", _down_for_captures(ledger))
+    client = OrdersClient(world.lanes)
+    placed = await client.place_order(wanted())
+    await world.settle()
+    assert (await client.get_order(GetOrderRequest(name=placed.name))).state == State.SHIPPED
+    for _ in range(3 * 60):
+        world.clock.advance(60)  # the longest pause between two attempts
+        await world.settle()
+    assert [entry["captured"] for entry in ledger.authorizations.values()] == [0]
+    monkeypatch.undo()
+    world.clock.advance(60)
+    await world.settle()
+    assert [entry["captured"] for entry in ledger.authorizations.values()] == [9800]
+
+
+def _down_for_captures(ledger: Ledger) -> Callable[..., Any]:
+    answer = ledger.answer
+
+    def act(key: str, id: str | None, action: str | None, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return (503, {"error": "down"}) if action == "capture" else answer(key, id, action, body)
+
+    return act
 
 
 async def test_a_payment_that_never_answers_ends_the_wait_and_a_late_one_is_given_back(
