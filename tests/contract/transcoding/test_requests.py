@@ -1,6 +1,5 @@
-"""HTTP requests as request messages: body, query and path, and what is refused."""
+"""HTTP requests as request messages and replies as HTTP bodies: what is made of them, and what is refused."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,135 +7,115 @@ from google.protobuf import json_format
 
 from laneway.contract.model import Contract
 from laneway.errors import InvalidArgument
-from laneway.lanes.rest.codec import JsonFormat
-from laneway.lanes.rest.router import Router
-from laneway.lanes.rest.transcode import request_message
+from laneway.lanes.rest.codec import JsonCodec
+from laneway.lanes.rest.router import Match, Router
+from tests.contract.transcoding.contract import BODY, HEAD
+from tests.contract.transcoding.tables import cases, request_line, table
 from tests.fixtures.protos import service_of
-
-HEAD = """
-syntax = "proto3";
-package test.lib.v1;
-import "google/api/annotations.proto";
-import "google/protobuf/duration.proto";
-import "google/protobuf/empty.proto";
-import "google/protobuf/field_mask.proto";
-import "google/protobuf/timestamp.proto";
-import "google/protobuf/wrappers.proto";
-import "laneway/v1/call.proto";
-enum Kind { KIND_UNSPECIFIED = 0; NOVEL = 1; }
-message Book {
-  optional string name = 1; optional string title = 2; optional int32 pages = 3; Kind kind = 4; optional string etag = 5;
-}
-message FindRequest {
-  optional string name = 1; optional int32 page_size = 2; optional int64 big = 3; optional bool deep = 4; Kind kind = 5;
-  repeated string tags = 6; Book book = 7; optional bytes data = 8; google.protobuf.Timestamp at = 9;
-  google.protobuf.Duration wait = 10; google.protobuf.Int32Value boxed = 11; google.protobuf.FieldMask mask = 12;
-  optional double ratio = 13; repeated int32 numbers = 14;
-}
-message ChangeRequest { Book book = 1; google.protobuf.FieldMask update_mask = 2; optional bool force = 3; }
-"""
-BODY = """
-service Library {
-  rpc Find(FindRequest) returns (Book) { option (google.api.http) = {get: "/v1/{name=books/*}"}; }
-  rpc Search(FindRequest) returns (Book) { option (google.api.http) = {post: "/v1/search" body: "*"}; }
-  rpc Create(ChangeRequest) returns (Book) { option (google.api.http) = {post: "/v1/books" body: "book"}; }
-  rpc Update(ChangeRequest) returns (Book) {
-    option (google.api.http) = {patch: "/v1/{book.name=books/*}" body: "book"};
-  }
-  rpc Remove(FindRequest) returns (google.protobuf.Empty) { option (google.api.http) = {delete: "/v1/{name=books/*}"}; }
-}
-"""
 
 
 @pytest.fixture(scope="module")
-def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
-    folder: Path = tmp_path_factory.mktemp("protos")
-    return Router(Contract.of([service_of(folder, BODY, head=HEAD)]))
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
+    return Contract.of([service_of(tmp_path_factory.mktemp("lib"), BODY, head=HEAD)])
 
 
-def transcode(router: Router, verb: str, target: str, body: bytes = b"") -> Any:
+@pytest.fixture(scope="module")
+def router(contract: Contract) -> Router:
+    return Router(contract, JsonCodec())
+
+
+def matched(router: Router, row: dict[str, Any]) -> tuple[Match, str]:
+    verb, target = request_line(row)
     path, _, query = target.partition("?")
     match = router.match(verb, path)
     assert match is not None
-    return json_format.MessageToDict(
-        request_message(match, query, body, JsonFormat()), preserving_proto_field_name=True
-    )
+    return match, query
 
 
-GOOD = [
-    ("GET", "/v1/books/1", b"", {"name": "books/1"}),
-    ("GET", "/v1/books/1?page_size=5", b"", {"name": "books/1", "page_size": 5}),
-    ("GET", "/v1/books/1?pageSize=5", b"", {"name": "books/1", "page_size": 5}),
-    ("GET", "/v1/books/1?big=9007199254740993", b"", {"name": "books/1", "big": "9007199254740993"}),
-    ("GET", "/v1/books/1?deep=true", b"", {"name": "books/1", "deep": True}),
-    ("GET", "/v1/books/1?kind=NOVEL", b"", {"name": "books/1", "kind": "NOVEL"}),
-    ("GET", "/v1/books/1?kind=1", b"", {"name": "books/1", "kind": "NOVEL"}),
-    ("GET", "/v1/books/1?tags=a&tags=b", b"", {"name": "books/1", "tags": ["a", "b"]}),
-    ("GET", "/v1/books/1?numbers=1&numbers=2", b"", {"name": "books/1", "numbers": [1, 2]}),
-    ("GET", "/v1/books/1?book.title=x&book.pages=3", b"", {"name": "books/1", "book": {"title": "x", "pages": 3}}),
-    ("GET", "/v1/books/1?data=AQI%3D", b"", {"name": "books/1", "data": "AQI="}),
-    ("GET", "/v1/books/1?data=_-8", b"", {"name": "books/1", "data": "/+8="}),
-    ("GET", "/v1/books/1?at=2026-01-02T03:04:05Z", b"", {"name": "books/1", "at": "2026-01-02T03:04:05Z"}),
-    ("GET", "/v1/books/1?wait=1.5s", b"", {"name": "books/1", "wait": "1.500s"}),
-    ("GET", "/v1/books/1?boxed=3", b"", {"name": "books/1", "boxed": 3}),
-    ("GET", "/v1/books/1?mask=a,b.c", b"", {"name": "books/1", "mask": "a,b.c"}),
-    ("GET", "/v1/books/1?ratio=0.5", b"", {"name": "books/1", "ratio": 0.5}),
-    ("GET", "/v1/books/a%20b", b"", {"name": "books/a b"}),
-    ("GET", "/v1/books/1?tags=a%26b", b"", {"name": "books/1", "tags": ["a&b"]}),
-    ("POST", "/v1/search", b"", {}),
-    ("POST", "/v1/search", b'{"page_size": 2, "tags": ["x"]}', {"page_size": 2, "tags": ["x"]}),
-    ("POST", "/v1/search", b'{"pageSize": 2}', {"page_size": 2}),
-    ("POST", "/v1/books", b'{"title": "x"}', {"book": {"title": "x"}}),
-    ("POST", "/v1/books?force=true", b'{"title": "x"}', {"book": {"title": "x"}, "force": True}),
-    ("PATCH", "/v1/books/1", b'{"title": "x"}', {"book": {"name": "books/1", "title": "x"}, "update_mask": "title"}),
-    (
-        "PATCH",
-        "/v1/books/1?update_mask=pages",
-        b'{"title": "x"}',
-        {"book": {"name": "books/1", "title": "x"}, "update_mask": "pages"},
-    ),
-    ("DELETE", "/v1/books/1", b"", {"name": "books/1"}),
-]
+def transcode(router: Router, row: dict[str, Any]) -> Any:
+    match, query = matched(router, row)
+    return match.binding.request(match.parts, query, row.get("body", "").encode(), row.get("type", "application/json"))
 
 
-@pytest.mark.parametrize(("verb", "target", "body", "message"), GOOD)
-def test_a_request_becomes_its_message(
-    router: Router, verb: str, target: str, body: bytes, message: dict[str, Any]
-) -> None:
-    assert transcode(router, verb, target, body) == message
+@pytest.mark.parametrize("row", cases(table("requests")))
+def test_a_request_becomes_its_message(router: Router, row: dict[str, Any]) -> None:
+    message = transcode(router, row)
+    wanted = json_format.ParseDict(row["message"], type(message)(), descriptor_pool=message.DESCRIPTOR.file.pool)
+    assert message.SerializeToString(deterministic=True) == wanted.SerializeToString(deterministic=True)
 
 
-BAD = [
-    ("GET", "/v1/books/1?nothing=1", b"", "`nothing`"),
-    ("GET", "/v1/books/1?book.nothing=1", b"", "`book.nothing`"),
-    ("GET", "/v1/books/1?tags.x=1", b"", "`tags.x`"),
-    ("GET", "/v1/books/1?page_size=many", b"", "page_size"),
-    ("GET", "/v1/books/1?page_size=2147483648", b"", "page_size"),
-    ("GET", "/v1/books/1?page_size=1&page_size=2", b"", "2 times"),
-    ("GET", "/v1/books/1?deep=yes", b"", "true or false"),
-    ("GET", "/v1/books/1?kind=POEM", b"", "kind"),
-    ("GET", "/v1/books/1?at=yesterday", b"", "at"),
-    ("GET", "/v1/books/1?name=books/2", b"", "set elsewhere"),
-    ("GET", "/v1/books/1", b"{}", "takes no body"),
-    ("POST", "/v1/search?page_size=1", b"{}", "none from the query"),
-    ("POST", "/v1/search", b"{", "not JSON"),
-    ("POST", "/v1/search", b"[]", "fit"),
-    ("POST", "/v1/search", b"\xff", "not JSON"),
-    ("POST", "/v1/search", b'{"nothing": 1}', "nothing"),
-    ("POST", "/v1/search", b"[" * 100_000, "not JSON"),
-    ("POST", "/v1/books?book.title=x", b'{"title": "y"}', "set elsewhere"),
-]
-
-
-@pytest.mark.parametrize(("verb", "target", "body", "says"), BAD)
-def test_a_request_that_does_not_fit_is_refused_and_says_where(
-    router: Router, verb: str, target: str, body: bytes, says: str
-) -> None:
+@pytest.mark.parametrize("row", cases(table("refusals")))
+def test_a_request_that_does_not_fit_is_refused_and_says_where(router: Router, row: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        transcode(router, verb, target, body)
-    assert says in refused.value.message
+        transcode(router, row)
+    assert row["says"] in refused.value.message
+    if row["field"] is not None:
+        assert [violation.field for violation in refused.value.violations] == [row["field"]]
 
 
-def test_a_path_knows_its_verbs(router: Router) -> None:
-    assert router.allowed("/v1/books/1") == ["DELETE", "GET", "PATCH"]
-    assert router.match("PUT", "/v1/books/1") is None
+@pytest.mark.parametrize("row", cases(table("replies")))
+def test_a_reply_becomes_its_body(router: Router, row: dict[str, Any]) -> None:
+    match = router.match("GET", row["path"])
+    assert match is not None
+    kind = match.binding.method.output
+    reply = json_format.ParseDict(row["reply"], kind(), descriptor_pool=kind.DESCRIPTOR.file.pool)
+    assert match.binding.answer(reply) == (row["body"].encode(), row.get("type", "application/json"))
+
+
+def test_a_raw_reply_is_its_bytes(router: Router, contract: Contract) -> None:
+    match = router.match("POST", "/v1/raw")
+    assert match is not None
+    reply: Any = match.binding.method.output(content_type="image/png", data=b"\x00\x01")
+    assert match.binding.answer(reply) == (b"\x00\x01", "image/png")
+
+
+LENIENT = [
+    {"get": "/v1/values?nothing=1&nested.nothing=2&string_value=x", "message": {"string_value": "x"}},
+    {"get": "/v1/string/x?string_value=y", "message": {"string_value": "x"}},
+    {"post": "/v1/values?nothing=1", "body": '{"nothing": 1, "nested": {"nothing": 2}}', "message": {"nested": {}}},
+    {"put": "/v2/messages/1?message.text=y", "body": '{"text": "x"}', "message": {"message_id": "1", "message": {"text": "x"}}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", cases(LENIENT))
+def test_a_lenient_edge_passes_over_what_the_contract_does_not_have(contract: Contract, row: dict[str, Any]) -> None:
+    message = transcode(Router(contract, JsonCodec(lenient=True)), row)
+    assert json_format.MessageToDict(message, preserving_proto_field_name=True) == row["message"]
+
+
+def test_a_lenient_edge_still_refuses_what_does_not_fit(contract: Contract) -> None:
+    with pytest.raises(InvalidArgument, match="out of range"):
+        transcode(Router(contract, JsonCodec(lenient=True)), {"get": "/v1/values?int32_value=2147483648"})
+
+
+def test_a_query_of_too_many_parameters_is_refused(router: Router) -> None:
+    with pytest.raises(InvalidArgument, match="more than 1000 parameters"):
+        transcode(router, {"get": "/v1/values?" + "&".join(["string_list=x"] * 1001)})
+
+
+def test_required_fields_of_proto2_are_required(tmp_path: Any) -> None:
+    head = """
+        syntax = "proto2"; package test.old.v1; import "google/api/annotations.proto";
+        message Old { required string name = 1; optional int32 size = 2 [default = 5]; }
+    """
+    body = 'service S { rpc Go(Old) returns (Old) { option (google.api.http) = {post: "/v1/old" body: "*"}; } }'
+    router = Router(Contract.of([service_of(tmp_path, body, head=head)]), JsonCodec())
+    with pytest.raises(InvalidArgument, match="Required fields are missing") as refused:
+        transcode(router, {"post": "/v1/old", "body": "{}"})
+    assert refused.value.violations[0].field == "name"
+    message = transcode(router, {"post": "/v1/old", "body": '{"name": "x"}'})
+    assert JsonCodec().encode(message) == b'{"name":"x"}'
+
+
+def test_the_tables_are_large_and_each_case_names_its_source() -> None:
+    groups = [replace_source(group) for group in table("routes")]
+    rows = [
+        *table("templates")["valid"], *table("templates")["invalid"], *table("requests"), *table("refusals"),
+        *table("replies"), *(case for group in groups for case in group),
+    ]  # fmt: skip
+    assert len(rows) >= 150
+    assert all(row.get("source") for row in rows)
+
+
+def replace_source(group: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**case, "source": group["source"]} for case in group["cases"]]

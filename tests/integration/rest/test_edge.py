@@ -19,7 +19,8 @@ from laneway.lanes.dispatch import Dispatcher
 from laneway.lanes.grpc.channel import GrpcTransport
 from laneway.lanes.grpc.server import GrpcServer
 from laneway.lanes.outgoing import Lanes
-from laneway.lanes.rest.app import MAX_BODY_BYTES, rest_app
+from laneway.lanes.rest.app import rest_app
+from laneway.lanes.rest.options import EdgeOptions
 from laneway.lanes.rest.server import serve
 from laneway.resilience.pipeline import Pipelines
 from laneway.telemetry.admin import Health
@@ -197,7 +198,7 @@ async def test_the_public_cannot_set_the_trace(edge: Edge) -> None:
 
 async def test_a_body_that_is_too_large_is_413(edge: Edge) -> None:
     async with edge.client() as client:
-        answer = await client.post("/v1/shelves/top", content=b"x" * (MAX_BODY_BYTES + 1))
+        answer = await client.post("/v1/shelves/top", content=b"x" * (EdgeOptions().body_bytes + 1))
     assert answer.status_code == 413
 
 

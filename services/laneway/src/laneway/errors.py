@@ -5,7 +5,8 @@ Every error has a `google.rpc.Code` and, where a program may want to react, a `r
 once, at the edge of a lane. This module must not know any transport.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
@@ -46,11 +47,20 @@ TRANSIENT = frozenset(
 """Codes after which the same request may succeed later; the others are answers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A field of a request that is not as it must be (`google.rpc.BadRequest.FieldViolation`)."""
+
+    field: str
+    """Its path in the request: `lines[3].quantity`; empty for the request itself."""
+    description: str
+
+
 class LanewayError(Exception):
     """An error that crosses lanes.
 
     `message` is for people; `reason` and `metadata` are for programs; `retry_after` (seconds) tells a caller
-    when trying again makes sense.
+    when trying again makes sense; `violations` name the fields that are wrong.
     """
 
     code: ClassVar[Code] = Code.UNKNOWN
@@ -62,12 +72,14 @@ class LanewayError(Exception):
         reason: str | None = None,
         metadata: Mapping[str, str] | None = None,
         retry_after: float | None = None,
+        violations: Sequence[Violation] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
         self.reason = reason
         self.metadata = dict(metadata or {})
         self.retry_after = retry_after
+        self.violations = tuple(violations)
 
     @property
     def transient(self) -> bool:
@@ -162,7 +174,8 @@ def error_of(
     reason: str | None = None,
     metadata: Mapping[str, str] | None = None,
     retry_after: float | None = None,
+    violations: Sequence[Violation] = (),
 ) -> LanewayError:
     """The error for a `google.rpc.Code` that came over a wire; an unknown number is `Unknown`."""
     cls = _BY_CODE.get(Code(code), Unknown) if code in Code._value2member_map_ else Unknown
-    return cls(message, reason=reason, metadata=metadata, retry_after=retry_after)
+    return cls(message, reason=reason, metadata=metadata, retry_after=retry_after, violations=violations)

@@ -1,11 +1,12 @@
-"""Errors as HTTP answers (AIP-193), by the table of google/rpc/code.proto."""
+"""Errors as HTTP answers (AIP-193), by the table of google/rpc/code.proto. Nothing of our insides is in them."""
 
 import math
 from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.any_pb2 import Any as Packed
 
-from laneway.errors import Code, LanewayError, error_of
+from laneway.errors import Code, LanewayError
 from laneway.lanes.status import status_of
 
 _HTTP = {
@@ -26,12 +27,32 @@ _HTTP = {
     Code.DATA_LOSS: 500,
     Code.UNAUTHENTICATED: 401,
 }
-_BY_REASON = {"IDEMPOTENCY_KEY_REUSED": 422, "BODY_TOO_LARGE": 413, "METHOD_NOT_ALLOWED": 405}
+_BY_REASON = {
+    "BODY_TOO_LARGE": 413,
+    "BODY_TOO_SLOW": 408,
+    "HEADERS_TOO_LARGE": 431,
+    "HEADERS_TOO_SLOW": 408,
+    "IDEMPOTENCY_KEY_REUSED": 422,
+    "METHOD_NOT_ALLOWED": 405,
+    "UNSUPPORTED_ENCODING": 415,
+}
+CLOSING = frozenset({408, 413, 431})
+"""After these the rest of the request is not read: the connection ends with the answer."""
 
 DEFAULT_RETRY_AFTER = 1.0
 """Seconds, where the service is unavailable or late and says no time."""
 
-_HIDDEN = {"UNREACHABLE": "A service behind this one cannot be reached; try again."}
+_UNREACHABLE = "A service behind this one cannot be reached; try again."
+_HIDDEN = {
+    Code.UNKNOWN: "The service failed; its log has the cause.",
+    Code.INTERNAL: "The service failed; its log has the cause.",
+    Code.DATA_LOSS: "The service failed; its log has the cause.",
+    Code.UNAVAILABLE: _UNREACHABLE,
+    Code.DEADLINE_EXCEEDED: "The call did not end within its time.",
+    Code.CANCELLED: "The call was cancelled.",
+}
+"""Said in place of what came without a reason: no author wrote it for the public, it may be a library's, with an
+address or a stack trace in it."""
 
 
 def status_code(error: LanewayError) -> int:
@@ -40,14 +61,31 @@ def status_code(error: LanewayError) -> int:
 
 
 def body_of(error: BaseException) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Status, JSON body and headers; nothing of our insides is in them."""
+    """Status, JSON body and headers."""
     status = status_of(error)
-    known = error if isinstance(error, LanewayError) else error_of(status.code, status.message)
-    code = status_code(known)
-    message = _HIDDEN.get(known.reason or "", status.message)
-    details = json_format.MessageToDict(status).get("details", [])
-    body = {"error": {"code": code, "message": message, "status": Code(status.code).name, "details": details}}
-    after = known.retry_after
+    known = error if isinstance(error, LanewayError) else None
+    code = 500 if known is None else status_code(known)
+    details = [found for detail in status.details if (found := _detail(detail)) is not None]
+    body = {"code": code, "message": _message(known, status.message), "status": Code(status.code).name}
+    after = known.retry_after if known is not None else None
     if after is None and code in (503, 504):
         after = DEFAULT_RETRY_AFTER
-    return code, body, {} if after is None else {"Retry-After": str(max(1, math.ceil(after)))}
+    headers = {} if after is None else {"Retry-After": str(max(1, math.ceil(after)))}
+    if code in CLOSING:
+        headers["Connection"] = "close"
+    return code, {"error": {**body, "details": details}}, headers
+
+
+def _message(error: LanewayError | None, said: str) -> str:
+    if error is None:
+        return said
+    if error.reason == "UNREACHABLE":
+        return _UNREACHABLE
+    return _HIDDEN.get(error.code, said) if error.reason is None else said
+
+
+def _detail(detail: Packed) -> Any:
+    try:
+        return json_format.MessageToDict(detail)
+    except (TypeError, ValueError):
+        return None

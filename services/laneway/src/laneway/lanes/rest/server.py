@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laneway.errors import ConfigurationError
+from laneway.lanes.rest.options import EdgeOptions
+from laneway.lanes.rest.protocol import guarded
 from laneway.telemetry.admin import Health
-
-MAX_HEADER_BYTES = 16 * 1024
 
 
 class _Draining:
@@ -47,6 +47,7 @@ async def serve(
     grace: float,
     drain: float = 0.0,
     health: Health | None = None,
+    options: EdgeOptions | None = None,
 ) -> None:
     """Serve until `stopped`; then drain, take no new requests and give running ones `grace` seconds.
 
@@ -61,11 +62,10 @@ async def serve(
         draining,
         log_config=None,
         access_log=False,
-        http="httptools",
+        http=guarded(options or EdgeOptions()),
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=max(1, round(grace)),
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
     server = _Server(config)
     with _bound(host, port) as listening:

@@ -1,18 +1,35 @@
-"""Path templates of google/api/http.proto, matched on the raw, still percent-encoded path.
+"""Path templates of google/api/http.proto.
 
-Template = "/" Segments [ Verb ] ;  Segments = Segment { "/" Segment } ;
-Segment  = "*" | "**" | LITERAL | Variable ;  Variable = "{" FieldPath [ "=" Segments ] "}" ;  Verb = ":" LITERAL ;
+    Template = "/" Segments [ Verb ] ;  Segments = Segment { "/" Segment } ;
+    Segment  = "*" | "**" | LITERAL | Variable ;  Variable = "{" FieldPath [ "=" Segments ] "}" ;
+    FieldPath = IDENT { "." IDENT } ;  Verb = ":" LITERAL ;
+
+A variable holds no other variable, and `**` is the last segment. Literals are kept decoded, so that a reserved
+character and its percent-encoded form are the same.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
+from enum import Enum
+from urllib.parse import unquote, unquote_to_bytes
 
-from laneway.errors import ConfigurationError
+from laneway.errors import ConfigurationError, InvalidArgument
 
-_SEGMENT = re.compile(r"\{([^{}=]+)(?:=([^{}]+))?\}|(\*\*|\*)|([^{}/*:]+)")
-_FIELD_PATH = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*", re.IGNORECASE)
-_RESERVED = re.compile(r"%(2[Ff])")
+_LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()+,;=@]|%[0-9A-Fa-f]{2})+")
+_IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SLASH = re.compile(r"(%2[Ff])")
+
+
+class Wildcard(Enum):
+    """What a segment may be other than literal text."""
+
+    ONE = "*"
+    MANY = "**"
+
+
+Segment = str | Wildcard
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,106 +40,140 @@ class Variable:
     begin: int
     end: int | None
     single: bool
+    """It takes exactly one segment, and so may hold a slash."""
+
+    def value(self, parts: Sequence[str]) -> str:
+        """What it takes of a raw path, decoded.
+
+        Raises:
+            InvalidArgument: the percent-encoding is none, or not of UTF-8.
+        """
+        if self.single:
+            return decoded(parts[self.begin], self.path)
+        return "/".join(_decoded_but_slash(part, self.path) for part in parts[self.begin : self.end])
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed template: its segments (literals, `*`, `**`), variables and verb."""
+    """A parsed template."""
 
     text: str
-    segments: tuple[str, ...]
+    segments: tuple[Segment, ...]
     variables: tuple[Variable, ...]
     verb: str
-
-    @property
-    def precedence(self) -> tuple[tuple[int, ...], bool]:
-        """Sorts templates so that a literal comes before `*`, and `*` before `**`; a verb before none."""
-        return tuple({"*": 1, "**": 2}.get(segment, 0) for segment in self.segments), not self.verb
-
-    def match(self, path: str) -> dict[str, str] | None:
-        """The variables' values in a raw path, or None."""
-        if self.verb:
-            path, separator, verb = path.rpartition(":")
-            if not separator or unquote(verb) != self.verb:
-                return None
-        parts = path.removeprefix("/").split("/")
-        return self._values(parts) if self._fits(parts) else None
-
-    def _fits(self, parts: list[str]) -> bool:
-        fixed = self.segments[:-1] if self.segments[-1] == "**" else self.segments
-        if len(parts) < len(fixed) or (len(parts) > len(fixed) and fixed is self.segments):
-            return False
-        return all(
-            part != "" if segment == "*" else unquote(part) == segment
-            for segment, part in zip(fixed, parts, strict=False)
-        )
-
-    def _values(self, parts: list[str]) -> dict[str, str]:
-        return {
-            variable.path: unquote(parts[variable.begin])
-            if variable.single
-            else "/".join(_decode_but_slash(part) for part in parts[variable.begin : variable.end])
-            for variable in self.variables
-        }
+    """Without its colon, decoded; empty where there is none."""
 
 
 def parse(text: str) -> Template:
     """Parse a template.
 
     Raises:
-        ConfigurationError: it is none; says where.
+        ConfigurationError: it is none; says where, counted from 0, and why.
     """
-    if not text.startswith("/"):
-        raise _invalid(text, 0, "a template begins with `/`")
-    body, verb = _split_verb(text)
-    segments: list[str] = []
-    variables: list[Variable] = []
-    position = 1
-    while True:
-        found = _SEGMENT.match(body, position)
-        if found is None:
-            raise _invalid(text, position, "expected a literal, `*`, `**` or `{field}`")
-        if found[1] is not None:
-            variables.append(_variable(text, position, found[1], found[2] or "*", segments))
+    return _Parser(text).template()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._segments: list[Segment] = []
+        self._variables: list[Variable] = []
+
+    def template(self) -> Template:
+        self._take("/", "a template begins with `/`")
+        self._segment()
+        while self._took("/"):
+            self._segment()
+        verb = self._literal("a verb has a name") if self._took(":") else ""
+        if self._at < len(self._text):
+            raise self._wrong(f"`{self._text[self._at]}` cannot be here")
+        return Template(self._text, tuple(self._segments), tuple(self._variables), verb)
+
+    def _segment(self) -> None:
+        if self._took("{"):
+            self._variable()
         else:
-            segments.append(found[3] or found[4])
-        position = found.end()
-        if position == len(body):
-            break
-        if body[position] != "/":
-            raise _invalid(text, position, "expected `/`")
-        position += 1
-    if "**" in segments[:-1]:
-        raise _invalid(text, text.index("**"), "`**` is the last segment")
-    if len({variable.path for variable in variables}) < len(variables):
-        raise _invalid(text, 0, "a field is bound twice")
-    return Template(text, tuple(segments), tuple(variables), verb)
+            self._plain()
+
+    def _plain(self) -> None:
+        if self._took("**"):
+            self._add(Wildcard.MANY)
+        elif self._took("*"):
+            self._add(Wildcard.ONE)
+        else:
+            self._add(self._literal("expected a literal, `*`, `**` or `{field}`"))
+
+    def _add(self, segment: Segment) -> None:
+        if self._segments and self._segments[-1] is Wildcard.MANY:
+            raise self._wrong("`**` is the last segment", self._text.index("**"))
+        self._segments.append(segment)
+
+    def _variable(self) -> None:
+        place, begin = self._at - 1, len(self._segments)
+        path = self._field_path()
+        if self._took("="):
+            self._plain()
+            while self._took("/"):
+                self._plain()
+        else:
+            self._add(Wildcard.ONE)
+        self._take("}", "expected `}`")
+        if any(known.path == path for known in self._variables):
+            raise self._wrong(f"`{path}` is bound twice", place)
+        taken = self._segments[begin:]
+        end = None if taken[-1] is Wildcard.MANY else len(self._segments)
+        self._variables.append(Variable(path, begin, end, single=taken == [Wildcard.ONE]))
+
+    def _field_path(self) -> str:
+        begin = self._at
+        self._identifier()
+        while self._took("."):
+            self._identifier()
+        return self._text[begin : self._at]
+
+    def _identifier(self) -> None:
+        found = _IDENT.match(self._text, self._at)
+        if found is None:
+            raise self._wrong("expected the name of a field")
+        self._at = found.end()
+
+    def _literal(self, why: str) -> str:
+        found = _LITERAL.match(self._text, self._at)
+        if found is None:
+            raise self._wrong(why)
+        self._at = found.end()
+        return unquote(found[0])
+
+    def _take(self, token: str, why: str) -> None:
+        if not self._took(token):
+            raise self._wrong(why)
+
+    def _took(self, token: str) -> bool:
+        if not self._text.startswith(token, self._at):
+            return False
+        self._at += len(token)
+        return True
+
+    def _wrong(self, why: str, place: int | None = None) -> ConfigurationError:
+        at = self._at if place is None else place
+        return ConfigurationError(f"The path template `{self._text}` is invalid at position {at}: {why}.")
 
 
-def _variable(text: str, position: int, path: str, pattern: str, segments: list[str]) -> Variable:
-    if not _FIELD_PATH.fullmatch(path):
-        raise _invalid(text, position, f"`{path}` is no field path")
-    begin, inner = len(segments), pattern.split("/")
-    if any(not _SEGMENT.fullmatch(segment) for segment in inner):
-        raise _invalid(text, position, f"`{pattern}` is no pattern")
-    segments.extend(inner)
-    end = None if inner[-1] == "**" else begin + len(inner)
-    return Variable(path, begin, end, single=inner == ["*"])
+def decoded(text: str, what: str) -> str:
+    """Percent-decoded text; `what` names it in the error."""
+    if "%" not in text:
+        return text
+    if _ESCAPE.search(text):
+        raise InvalidArgument(f"The percent-encoding of `{what}` in the path is invalid.", reason="MALFORMED_REQUEST")
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"`{what}` in the path is not UTF-8.", reason="MALFORMED_REQUEST") from None
 
 
-def _split_verb(text: str) -> tuple[str, str]:
-    cut = text.rfind(":")
-    if cut == -1 or cut < max(text.rfind("/"), text.rfind("}")):
-        return text, ""
-    if cut == len(text) - 1:
-        raise _invalid(text, cut, "a verb has a name")
-    return text[:cut], text[cut + 1 :]
-
-
-def _decode_but_slash(part: str) -> str:
+def _decoded_but_slash(part: str, what: str) -> str:
     """A slash inside a segment of several stays encoded, or it would make two of one."""
-    return "".join(piece if _RESERVED.fullmatch(piece) else unquote(piece) for piece in re.split("(%2[Ff])", part))
-
-
-def _invalid(text: str, position: int, why: str) -> ConfigurationError:
-    return ConfigurationError(f"The path template `{text}` is invalid at position {position}: {why}.")
+    if "%" not in part:
+        return part
+    return "".join(piece if _SLASH.fullmatch(piece) else decoded(piece, what) for piece in _SLASH.split(part))
