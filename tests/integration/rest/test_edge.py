@@ -1,8 +1,9 @@
 """The edge over ASGI and over a real socket, in front of a real gRPC server."""
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,7 @@ class Behind:
 class Edge:
     app: Any
     behind: Behind
+    limited: Callable[[EdgeOptions], Any]
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://edge")
@@ -104,7 +106,10 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     async def hello() -> dict[str, str]:
         return {"hello": "world"}
 
-    yield Edge(rest_app(lanes, contract, [router], tracing=tracing, metrics=metrics), behind)
+    def limited(options: EdgeOptions) -> Any:
+        return rest_app(lanes, contract, [router], tracing=tracing, metrics=metrics, options=options)
+
+    yield Edge(limited(EdgeOptions()), behind, limited)
     await transport.close()
     await server.stop(1)
 
@@ -279,6 +284,56 @@ async def test_while_it_drains_it_answers_and_closes_each_connection(edge: Edge)
     await asyncio.gather(serving, return_exceptions=True)
 
 
+async def raw(url: str, *pieces: bytes) -> tuple[int, dict[str, Any]]:
+    """What a server says last to some bytes, before it closes the connection: status and error."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+    async with asyncio.timeout(10):
+        text = await reader.read()
+    writer.close()
+    head, _, body = text.rpartition(b"HTTP/1.1 ")[2].partition(b"\r\n\r\n")
+    assert b"connection: close" in head.lower()
+    return int(head.split()[0]), json.loads(body)["error"]
+
+
+HEAD = b"POST /v1/shelves/top HTTP/1.1\r\nHost: edge\r\n"
+LARGE = b"x" * 2000
+TIGHT = EdgeOptions(header_bytes=1000, header_seconds=0.2, body_seconds=0.2)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status", "reason"),
+    [
+        ((HEAD + b"X-Large: " + LARGE + b"\r\n\r\n",), 431, "HEADERS_TOO_LARGE"),
+        ((HEAD + b"X-Large: " + LARGE,), 431, "HEADERS_TOO_LARGE"),
+        ((HEAD + b"X: y\r\n" * 300,), 431, "HEADERS_TOO_LARGE"),
+        ((b"GET /" + LARGE + b" HTTP/1.1\r\n\r\n",), 431, "HEADERS_TOO_LARGE"),
+        ((b"GET /" + LARGE,), 431, "HEADERS_TOO_LARGE"),
+        ((HEAD,), 408, "HEADERS_TOO_SLOW"),
+        ((b"",), 408, "HEADERS_TOO_SLOW"),
+        ((HEAD + b"Content-Length: 0\r\n\r\n", HEAD), 408, "HEADERS_TOO_SLOW"),
+        ((HEAD + b"Content-Length: 10\r\n\r\n{",), 408, "BODY_TOO_SLOW"),
+        ((b"nonsense\r\n\r\n",), 400, "MALFORMED_HTTP"),
+    ],
+)
+async def test_a_request_that_is_too_large_or_too_slow_is_told_so_and_cut_off(
+    edge: Edge, pieces: tuple[bytes, ...], status: int, reason: str
+) -> None:
+    async with listening(edge, TIGHT) as url:
+        code, error = await raw(url, *pieces)
+    assert (code, error["details"][0]["reason"]) == (status, reason)
+
+
+async def test_headers_below_the_limit_pass_however_they_arrive(edge: Edge) -> None:
+    async with listening(edge, TIGHT) as url, httpx.AsyncClient(base_url=url) as client:
+        for _ in range(3):
+            answer = await client.post("/v1/shelves/top", json={"tags": ["x" * 3000]}, headers={"X": "y" * 600})
+            assert answer.status_code == 200
+
+
 async def test_a_taken_port_is_one_sentence(edge: Edge) -> None:
     async with listening(edge) as url:
         port = int(url.rpartition(":")[2])
@@ -301,13 +356,15 @@ async def connectable(port: int) -> None:
 class listening:  # noqa: N801 reads as a statement
     """The edge on a real socket; leaving stops it gracefully."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, options: EdgeOptions | None = None) -> None:
         self._edge = edge
+        self._options = options
         self._port = free_port()
         self._stopped = asyncio.Event()
 
     async def __aenter__(self) -> str:
-        serving = serve(self._edge.app, host="127.0.0.1", port=self._port, stopped=self._stopped, grace=5)
+        app = self._edge.app if self._options is None else self._edge.limited(self._options)
+        serving = serve(app, host="127.0.0.1", port=self._port, stopped=self._stopped, grace=5, options=self._options)
         self._task = asyncio.create_task(serving)
         async with asyncio.timeout(10):
             await connectable(self._port)

@@ -149,7 +149,14 @@ async def serve_rest(name: str, factory: Factory, settings: Settings) -> None:
     async with process(name, factory, settings) as own:
         if "rest" not in own.service.roles:
             raise ConfigurationError(f"`{name}` exposes nothing over REST; give it `expose` or `routers`.")
-        app = rest_app(own.lanes, own.service.exposed, own.service.routers, tracing=own.tracing, metrics=own.metrics)
+        app = rest_app(
+            own.lanes,
+            own.service.exposed,
+            own.service.routers,
+            tracing=own.tracing,
+            metrics=own.metrics,
+            options=own.service.edge,
+        )
         await serve(
             app,
             host=settings.host,
@@ -158,6 +165,7 @@ async def serve_rest(name: str, factory: Factory, settings: Settings) -> None:
             grace=settings.grace_seconds,
             drain=settings.drain_seconds,
             health=own.health,
+            options=own.service.edge,
         )
 
 

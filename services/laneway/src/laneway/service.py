@@ -4,15 +4,17 @@ How processes are composed of it is `laneway.runtime`'s.
 """
 
 from abc import ABC
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from google.protobuf.descriptor import ServiceDescriptor
 
 from laneway.client import Client
 from laneway.contract.model import Contract, Method, method_of, python_name
 from laneway.errors import ConfigurationError
+from laneway.lanes.rest.options import EdgeOptions
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -37,8 +39,9 @@ class Service:
     """One deployable service.
 
     `expose` are clients of services whose `google.api.http` methods this one answers over REST; `routers` are
-    ordinary FastAPI routers beside them. `migrations` is a folder of Alembic versions for the author's own
-    tables. A service without a `database` has nothing to commit and starts queued calls with their owners.
+    ordinary FastAPI routers beside them, and `edge` says what that door takes from outside. `migrations` is a folder
+    of Alembic versions for the author's own tables. A service without a `database` has nothing to commit and starts
+    queued calls with their owners.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Service:
         *handlers: Handlers,
         expose: Sequence[Client] = (),
         routers: Sequence["APIRouter"] = (),
+        edge: EdgeOptions | None = None,
         migrations: Path | None = None,
         database: bool = True,
     ) -> None:
@@ -54,11 +58,40 @@ class Service:
         self.contract = Contract.of(handler.DESCRIPTOR for handler in handlers)
         self.exposed = [method for client in expose for method in Contract.of([client.DESCRIPTOR]) if method.http]
         self.routers = routers
+        self.edge = edge or EdgeOptions()
         self.migrations = migrations
-        self.database = database and bool(handlers)
+        self._database = database
         self.handlers: dict[str, Callable[..., Any]] = {}
         for handler in handlers:
             self._bind(handler)
+
+    def bind(self, descriptor: ServiceDescriptor, handlers: Mapping[str, Callable[..., Any]]) -> Self:
+        """Handle a contract by its descriptor alone, below the generated classes: any descriptor set can be served.
+
+        `handlers` are by the methods' names as the contract spells them; each takes a request and a `Call`, as a
+        generated class's would. The methods belong to this service, whatever their package is called, and those that
+        have a `google.api.http` rule are answered over REST, too.
+
+        Raises:
+            ConfigurationError: a method has no handler, or a handler no method; or a method contradicts itself.
+        """
+        methods = [replace(method_of(method), owner=self.name) for method in descriptor.methods]
+        names = {method.name for method in methods}
+        if names != handlers.keys():
+            wrong = ", ".join(f"`{name}`" for name in sorted(names ^ handlers.keys()))
+            raise ConfigurationError(
+                f"{descriptor.full_name} and its handlers differ in {wrong}; give one handler for each method."
+            )
+        for method in methods:
+            self.contract.methods[method.full_name] = method
+            self.handlers[method.full_name] = handlers[method.name]
+        self.exposed += [method for method in methods if method.http]
+        return self
+
+    @property
+    def database(self) -> bool:
+        """Whether it has one of its own."""
+        return self._database and bool(self.handlers)
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ class _Guarded(HttpToolsProtocol):
         # What follows in the same piece of data is the next head; it begins to count with its own.
         self._head_bytes = 0
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 uvicorn's signature
         """Called by uvicorn when the parser has stopped."""
         self._refuse(self._refusal or InvalidArgument("This is not HTTP/1.1.", reason="MALFORMED_HTTP"))
 
