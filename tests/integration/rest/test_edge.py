@@ -54,6 +54,7 @@ class Edge:
     app: Any
     behind: Behind
     limited: Callable[[EdgeOptions], Any]
+    beside: Callable[[APIRouter], Any]
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://edge")
@@ -109,7 +110,10 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     def limited(options: EdgeOptions) -> Any:
         return rest_app(lanes, contract, [router], tracing=tracing, metrics=metrics, options=options)
 
-    yield Edge(limited(EdgeOptions()), behind, limited)
+    def beside(router: APIRouter) -> Any:
+        return rest_app(lanes, contract, [router], tracing=tracing, metrics=metrics)
+
+    yield Edge(limited(EdgeOptions()), behind, limited, beside)
     await transport.close()
     await server.stop(1)
 
@@ -131,6 +135,17 @@ async def test_ordinary_routers_stand_beside_the_contract(edge: Edge) -> None:
     async with edge.client() as client:
         assert (await client.get("/hello")).json() == {"hello": "world"}
         assert (await client.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/shelves/top", "/v1/shelves/{id}"])
+async def test_a_router_that_a_method_hides_stops_the_start(edge: Edge, path: str) -> None:
+    router = APIRouter()
+
+    @router.post(path)
+    async def hidden() -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"The router's POST .* is answered by test\.shelf\.v1\.Shelf\.Put"):
+        edge.beside(router)
 
 
 async def test_a_degraded_answer_says_why(edge: Edge) -> None:

@@ -1,29 +1,29 @@
 """The edge: every method with a `google.api.http` rule, and ordinary FastAPI routers beside them.
 
-The transcoder works on the raw path: FastAPI's own routing matches the decoded one, where `/v1/a%2Fb` is lost.
+The transcoder comes first and works on the raw path: FastAPI's own routing matches the decoded one, where `/v1/a%2Fb`
+is lost, and costs every request what only its own routes need.
 """
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from google.protobuf.message import Message
-from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind
-from starlette.responses import Response, StreamingResponse
+from opentelemetry.trace import Span, SpanKind
 from starlette.types import Receive, Scope, Send
 
 from laneway.contract.model import Method
-from laneway.errors import LanewayError, NotFound, Unimplemented
+from laneway.errors import Code, ConfigurationError, LanewayError, NotFound, Unimplemented
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.rest.binding import JSON, Binding
 from laneway.lanes.rest.codec import JsonCodec
-from laneway.lanes.rest.errors import body_of
 from laneway.lanes.rest.incoming import Attended, ClientGone, Incoming
 from laneway.lanes.rest.options import EdgeOptions
+from laneway.lanes.rest.reply import Reply, Streamed, failure
 from laneway.lanes.rest.router import Match, Router
 from laneway.lanes.rest.streams import framed, media_of
 from laneway.telemetry import names
@@ -33,6 +33,19 @@ from laneway.telemetry.tracing import Tracing
 log = logging.getLogger(__name__)
 
 _OPERATION = re.compile(r"/v1/operations/([\w-]+)/([\w:.-]+)")
+_PATH_PARAMETER = re.compile(r"\{[^}]*\}")
+
+
+class Edge(FastAPI):
+    """FastAPI, with the contract's methods before its own routes."""
+
+    transcoder: "Transcoder"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self.transcoder.serves(scope):
+            await self.transcoder(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def rest_app(
@@ -43,26 +56,38 @@ def rest_app(
     tracing: Tracing,
     metrics: Metrics,
     options: EdgeOptions | None = None,
-) -> FastAPI:
+) -> Edge:
     """The edge's application.
 
     Raises:
-        ConfigurationError: a rule is invalid, or two methods have the same route.
+        ConfigurationError: a rule is invalid, or two methods, or a method and a router, have the same route.
     """
     options = options or EdgeOptions()
-    app = FastAPI(title="Laneway", redirect_slashes=False, openapi_url=None)
+    app = Edge(title="Laneway", redirect_slashes=False, openapi_url=None)
     app.add_api_route("/healthz", _healthz, methods=["GET"])
     for router in routers:
         app.include_router(router)
     codec = JsonCodec(lenient=options.ignore_unknown, max_depth=options.json_depth)
-    app.router.default = Transcoder(
-        lanes, Router(methods, codec), tracing=tracing, metrics=metrics, codec=codec, options=options
-    )
+    routes = Router(methods, codec)
+    _check_routers(routers, routes)
+    app.transcoder = Transcoder(lanes, routes, tracing=tracing, metrics=metrics, codec=codec, options=options)
+    app.router.default = app.transcoder
     return app
 
 
 async def _healthz() -> dict[str, str]:
     return {"status": "serving"}
+
+
+def _check_routers(routers: Sequence[APIRouter], routes: Router) -> None:
+    for route in (route for router in routers for route in router.routes if isinstance(route, APIRoute)):
+        for verb in sorted(route.methods or ()):
+            match = routes.match(verb, _PATH_PARAMETER.sub("x", route.path))
+            if match is not None:
+                raise ConfigurationError(
+                    f"The router's {verb} {route.path} is answered by {match.binding.method.full_name} "
+                    f"({match.binding.template.text}); change one."
+                )
 
 
 class Transcoder:
@@ -85,11 +110,15 @@ class Transcoder:
         self._codec = codec
         self._options = options
 
+    def serves(self, scope: Scope) -> bool:
+        """Whether the contract has a route for a request."""
+        return self._match(scope) is not None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        match = self._match(scope)
         request = Incoming(scope, receive, self._options)
-        match = self._router.match(request.verb, request.path)
         route = match.binding.template.text if match else "*"
         # A trace of our own: what the public sends as `traceparent` is not trusted.
         with self._tracing.span(
@@ -99,23 +128,27 @@ class Transcoder:
             parent=Context(),
         ) as span:
             try:
-                response = await self._answer(match, request, receive)
+                reply = await self._answer(match, request, receive)
             except ClientGone:
                 return
             except LanewayError as error:
-                response = _failure(error)
-                if response.status_code >= 500:
-                    log.warning("call failed", extra={"route": route, "cause": error.message})
+                reply = self._failed(error, route, span)
             except Exception as error:
                 log.exception("request failed", extra={"route": route})
-                response = _failure(error)
-            span.set_attribute("http.response.status_code", response.status_code)
-            carrier: dict[str, str] = {}
-            self._tracing.inject(carrier)
-            response.headers.update(carrier)
-            await response(scope, receive, send)
+                reply = self._failed(error, route, span)
+            span.set_attribute("http.response.status_code", reply.status)
+            reply.headers["traceparent"] = _traceparent(span)
+            await reply.send(scope, receive, send)
 
-    async def _answer(self, match: Match | None, request: Incoming, receive: Receive) -> Response:
+    def _match(self, scope: Scope) -> Match | None:
+        known: Match | None = scope.get("laneway.match")
+        if known is None:
+            raw: bytes | None = scope.get("raw_path")
+            path = scope["path"] if raw is None else raw.decode("ascii", "replace")
+            known = scope["laneway.match"] = self._router.match(scope["method"], path)
+        return known
+
+    async def _answer(self, match: Match | None, request: Incoming, receive: Receive) -> Reply | Streamed:
         if match is None:
             return await self._unmatched(request)
         binding = match.binding
@@ -134,34 +167,36 @@ class Transcoder:
             async with Attended(receive):
                 return await self._call(binding, message, key=key, timeout=timeout)
 
-    async def _unmatched(self, request: Incoming) -> Response:
+    async def _unmatched(self, request: Incoming) -> Reply:
         operation = _OPERATION.fullmatch(request.path)
         if operation and request.verb == "GET":
             owner, id = operation.groups()
             found = await self._lanes.operation(owner, f"operations/{owner}/{id}")
-            return Response(self._codec.encode(found), media_type=JSON)
+            return Reply(self._codec.encode(found))
         allowed = self._router.allowed(request.path)
         if allowed:
             error: LanewayError = Unimplemented(
                 f"{request.path} has no {request.verb}; it has {', '.join(allowed)}.", reason="METHOD_NOT_ALLOWED"
             )
-            return _failure(error, {"Allow": ", ".join(allowed)})
+            return failure(error, {"Allow": ", ".join(allowed)})
         raise NotFound(f"There is nothing at {request.path}.", reason="NO_ROUTE")
 
-    async def _call(self, binding: Binding, message: Message, *, key: str | None, timeout: float | None) -> Response:
+    async def _call(self, binding: Binding, message: Message, *, key: str | None, timeout: float | None) -> Reply:
         answer = await self._lanes.call(binding.method, message, key=key, timeout=timeout)
         body, media = binding.answer(answer.message)
-        headers = {} if answer.degraded is None else {"Laneway-Degraded": answer.degraded}
+        reply = Reply(body, media)
+        if answer.degraded is not None:
+            reply.headers["Laneway-Degraded"] = answer.degraded
         if answer.replayed:
-            headers["Idempotent-Replayed"] = "true"
-        return Response(body, media_type=media, headers=headers)
+            reply.headers["Idempotent-Replayed"] = "true"
+        return reply
 
-    async def _start(self, method: Method, message: Message, key: str | None) -> Response:
+    async def _start(self, method: Method, message: Message, key: str | None) -> Reply:
         started = await self._lanes.start(method, message, key=key)
         headers = {"Location": f"/v1/{started.name}", "Preference-Applied": "respond-async"}
-        return _json({"name": started.name, "done": False}, 202, headers)
+        return Reply(orjson.dumps({"name": started.name, "done": False}), JSON, 202, headers)
 
-    async def _stream(self, binding: Binding, message: Message, request: Incoming, timeout: float | None) -> Response:
+    async def _stream(self, binding: Binding, message: Message, request: Incoming, timeout: float | None) -> Streamed:
         replies = self._lanes.stream(binding.method, message, timeout=timeout)
         try:
             first = await anext(replies, None)
@@ -169,14 +204,17 @@ class Transcoder:
             await replies.aclose()
             raise
         media = media_of(request.header(b"accept"))
-        return StreamingResponse(framed(binding, first, replies, media), media_type=media)
+        return Streamed(framed(binding, first, replies, media), media)
+
+    def _failed(self, error: Exception, route: str, span: Span) -> Reply:
+        reply = failure(error)
+        code = error.code if isinstance(error, LanewayError) else Code.INTERNAL
+        span.set_attribute("error.type", code.name)
+        if reply.status >= 500 and isinstance(error, LanewayError):
+            log.warning("call failed", extra={"route": route, "cause": error.message})
+        return reply
 
 
-def _failure(error: BaseException, more: Mapping[str, str] | None = None) -> Response:
-    status, body, headers = body_of(error)
-    trace.get_current_span().set_attribute("error.type", body["error"]["status"])
-    return _json(body, status, {**headers, **(more or {})})
-
-
-def _json(value: object, status: int, headers: Mapping[str, str]) -> Response:
-    return Response(orjson.dumps(value), status, headers, media_type=JSON)
+def _traceparent(span: Span) -> str:
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

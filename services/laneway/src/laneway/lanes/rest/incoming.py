@@ -29,16 +29,14 @@ class Incoming:
         self.verb: str = scope["method"]
         self.path: str = (scope.get("raw_path") or scope["path"].encode()).decode("ascii", "replace")
         self._query: bytes = scope["query_string"]
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
         self._options = options
 
     def header(self, name: bytes) -> str | None:
         """A header's value, by its name in lower case."""
-        for known, value in self._headers:
-            if known == name:
-                return value.decode("latin-1")
-        return None
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     @property
     def query(self) -> str:
@@ -102,6 +100,8 @@ class Incoming:
             ClientGone: the client went away before its end.
         """
         length = self.header(b"content-length")
+        if length is None and b"transfer-encoding" not in self._headers:
+            return b""
         if length is not None and length.isdigit() and int(length) > self._options.body_bytes:
             raise self._too_large()
         body = await self._whole()

@@ -21,7 +21,7 @@ def media_of(accept: str | None) -> str:
 
 async def framed(
     binding: Binding, first: Message | None, replies: AsyncGenerator[Message, None], media: str
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The frames of a stream whose first reply is there already; an error in the middle is the last frame."""
     number = 0
     async with aclosing(replies):
