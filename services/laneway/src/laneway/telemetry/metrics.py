@@ -18,6 +18,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         labels = ["side", "method", "lane"]
         self._calls = Counter("laneway_calls", "Calls ended", [*labels, "code"], registry=self.registry)
+        self._series: dict[tuple[str, str, str, Code], tuple[Counter, Histogram]] = {}
         self._seconds = Histogram("laneway_call_seconds", "Time of calls", labels, registry=self.registry)
         self._replays = Counter(
             "laneway_idempotent_replays", "Replies replayed by key", ["method"], registry=self.registry
@@ -45,8 +46,15 @@ class Metrics:
             code = Code.CANCELLED
             raise
         finally:
-            self._calls.labels(side, method, lane, code.name).inc()
-            self._seconds.labels(side, method, lane).observe(time.perf_counter() - begin)
+            calls, seconds = self._series.get((side, method, lane, code)) or self._begin(side, method, lane, code)
+            calls.inc()
+            seconds.observe(time.perf_counter() - begin)
+
+    def _begin(self, side: str, method: str, lane: str, code: Code) -> tuple[Counter, Histogram]:
+        """The series of these labels, looked up once: the look-up costs more than the counting."""
+        series = self._calls.labels(side, method, lane, code.name), self._seconds.labels(side, method, lane)
+        self._series[side, method, lane, code] = series
+        return series
 
     def replayed(self, method: str) -> None:
         """A stored reply was given instead of running the handler."""

@@ -3,13 +3,15 @@
 The current span is in OpenTelemetry's own context, which asyncio tasks inherit.
 """
 
+import os
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
@@ -17,7 +19,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from laneway.errors import LanewayError
 from laneway.settings import Settings
+from laneway.telemetry.spans import LeanTracer
 
+SAMPLER = "OTEL_TRACES_SAMPLER"
 EXPORT_EVERY_MS = 200
 """How long a finished span may wait for its batch: short, so that a trace can be looked at right after the call."""
 
@@ -27,12 +31,8 @@ class Tracing:
 
     def __init__(self, service: str, instance: str, exporter: SpanExporter | None) -> None:
         resource = Resource.create({"service.name": service, "service.instance.id": instance})
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        if isinstance(exporter, InMemorySpanExporter):
-            self._provider.add_span_processor(SimpleSpanProcessor(exporter))
-        elif exporter is not None:
-            self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_EVERY_MS))
-        self._tracer = self._provider.get_tracer("laneway")
+        self._processor = _processor(exporter)
+        self._tracer = _tracer(resource, self._processor)
         self._propagator = TraceContextTextMapPropagator()
 
     @classmethod
@@ -56,13 +56,16 @@ class Tracing:
         links: Sequence[Link] = (),
     ) -> Iterator[Span]:
         """The current span of a block. An error is named by its type and, if it is ours, its code; never its text."""
-        span = self._tracer.start_span(name, context=parent, kind=kind, attributes=attributes, links=links)
-        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-            try:
-                yield span
-            except BaseException as error:
-                _mark(span, error)
-                raise
+        span = self._tracer.start_span(name, parent, kind, attributes, links)
+        token = context.attach(trace.set_span_in_context(span))
+        try:
+            yield span
+        except BaseException as error:
+            _mark(span, error)
+            raise
+        finally:
+            context.detach(token)
+            span.end()
 
     def start_span(
         self,
@@ -74,7 +77,7 @@ class Tracing:
         links: Sequence[Link] = (),
     ) -> Span:
         """A span that is ended elsewhere and does not become the current one."""
-        return self._tracer.start_span(name, context=parent, kind=kind, attributes=attributes, links=links)
+        return self._tracer.start_span(name, parent, kind, attributes, links)
 
     def inject(self, headers: MutableMapping[str, str], span: Span | None = None) -> None:
         """Write `traceparent` of the current span, or of another, into headers."""
@@ -88,7 +91,37 @@ class Tracing:
 
     def shutdown(self) -> None:
         """Export what has ended."""
-        self._provider.shutdown()
+        if self._processor is not None:
+            self._processor.shutdown()
+
+
+class _Tracer(Protocol):
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, str | int | float | bool] | None = None,
+        links: Sequence[Link] = (),
+    ) -> Span: ...
+
+
+def _processor(exporter: SpanExporter | None) -> SpanProcessor | None:
+    if exporter is None:
+        return None
+    if isinstance(exporter, InMemorySpanExporter):
+        return SimpleSpanProcessor(exporter)
+    return BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_EVERY_MS)
+
+
+def _tracer(resource: Resource, processor: SpanProcessor | None) -> _Tracer:
+    """Lean spans, unless the environment asks the SDK for a sampler (`OTEL_TRACES_SAMPLER`)."""
+    if SAMPLER not in os.environ:
+        return LeanTracer("laneway", resource, processor)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    if processor is not None:
+        provider.add_span_processor(processor)
+    return provider.get_tracer("laneway")
 
 
 def _mark(span: Span, error: BaseException) -> None:
