@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from laneway.contract.model import Method, method_of
-from laneway.contract.policy import QueueUse
+from laneway.contract.policy import BreakerMode, QueueUse
 from laneway.errors import ConfigurationError
 from tests.fixtures.protos import HEAD, service_of
 
@@ -55,10 +55,24 @@ def test_a_queue_is_declared_by_the_method_and_tuned_by_the_service(method) -> N
     assert (queue.queue, queue.max_attempts, queue.use) == ("bulk", 2, QueueUse.ONLY)
 
 
+def test_a_breaker_counts_calls_or_time_failures_and_slowness_as_stated(method) -> None:
+    stated = method(
+        """option (laneway.v1.call) = {group: 'provider' breaker {
+            window_time {seconds: 10} slow_call_rate: 0.8 slow_call_duration {nanos: 500000000} mode: OBSERVE_ONLY}};"""
+    ).policy
+    breaker = stated.breaker
+    assert (breaker.window_time, breaker.slow_call_rate, breaker.slow_call_duration) == (10, 0.8, 0.5)
+    assert (breaker.mode, stated.group) == (BreakerMode.OBSERVE_ONLY, "provider")
+    own = method("").policy
+    assert (own.breaker.window_time, own.breaker.slow_call_duration, own.group) == (0, 0, None)
+    assert own.breaker.mode is BreakerMode.AUTOMATIC
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
         ("{breaker {failure_rate: 2}}", "breaker.failure_rate is 2; it must be above 0 and at most 1"),
+        ("{breaker {slow_call_rate: 0}}", "breaker.slow_call_rate is 0; it must be above 0 and at most 1"),
         ("{retry {max_attempts: 0}}", "retry.max_attempts is 0; it must be at least 1"),
         ("{idempotency {} queue {max_attempts: 0}}", "queue.max_attempts is 0; it must be at least 1"),
         ("{deadline {}}", "deadline is 0; it must be at least 0.001"),

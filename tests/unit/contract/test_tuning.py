@@ -7,6 +7,7 @@ import pytest
 
 from laneway.contract import tuning
 from laneway.contract.model import Contract, Method
+from laneway.contract.policy import BreakerMode
 from laneway.contract.tuning import Tuning
 from laneway.errors import ConfigurationError
 from laneway.resilience.pipeline import Pipelines
@@ -78,6 +79,11 @@ def test_a_method_is_over_its_service_is_over_the_defaults_is_over_the_contract(
     assert (put.deadline, put.breaker.open_time) == (2, 1)
     assert put.queue is not None
     assert (put.queue.max_attempts, put.queue.run_timeout, put.queue.queue) == (2, 9, "default")
+
+
+def test_a_breaker_can_be_forced_open_by_the_deployment(methods: dict[str, Method], folder: Path) -> None:
+    write(folder, 1, "methods: {test.shelf.v1.Shelf.Get: {breaker: {mode: FORCED_OPEN}}}")
+    assert Tuning(folder).of(methods["Get"]).breaker.mode is BreakerMode.FORCED_OPEN
 
 
 @pytest.mark.parametrize(

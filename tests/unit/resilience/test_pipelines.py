@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from laneway.contract.policy import Breaker as BreakerPolicy
-from laneway.contract.policy import Policy
+from laneway.contract.policy import BreakerMode, Policy
 from laneway.contract.policy import Retry as RetryPolicy
 from laneway.errors import ResourceExhausted, Unavailable
 from laneway.resilience.breaker import State
@@ -106,3 +106,26 @@ async def test_what_the_contract_declares_as_an_answer_is_one(pipelines, authori
     with suppress(Unavailable):
         await pipelines.of(authorize).call(declined, deadline=None, retryable=True)
     assert attempts == 1
+
+
+async def test_methods_of_a_group_share_a_breaker(pipelines, authorize, refund, changes):
+    authorize, refund = (replace(m, policy=replace(m.policy, group="provider")) for m in (authorize, refund))
+    await break_(pipelines, authorize)
+    assert pipelines.of(refund).breaker.state is State.OPEN
+    assert changes == [("payments/provider", State.CLOSED, State.OPEN)]
+    elsewhere = replace(refund, owner="orders")
+    assert pipelines.of(elsewhere).breaker.state is State.CLOSED, "a group is one of its service"
+
+
+async def test_methods_of_a_group_with_other_numbers_do_not_share_a_breaker(pipelines, authorize, refund):
+    sensitive = replace(refund.policy, group="provider", breaker=replace(refund.policy.breaker, window=7))
+    refund = replace(refund, policy=sensitive)
+    await break_(pipelines, replace(authorize, policy=replace(authorize.policy, group="provider")))
+    assert pipelines.of(refund).breaker.state is State.CLOSED
+
+
+async def test_a_policy_that_forces_the_breaker_open_takes_the_method_out_of_service(pipelines, authorize):
+    forced = replace(authorize.policy, breaker=replace(authorize.policy.breaker, mode=BreakerMode.FORCED_OPEN))
+    with pytest.raises(Unavailable, match="forced open"):
+        await pipelines.of(authorize, forced).call(answer, deadline=None, retryable=False)
+    assert await pipelines.of(authorize).call(answer, deadline=None, retryable=False) == "answer"

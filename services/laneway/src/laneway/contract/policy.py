@@ -46,9 +46,29 @@ class Retry:
         yield from _outside(self, max_attempts=1, initial_backoff=0, max_backoff=0)
 
 
+class BreakerMode(Enum):
+    """What a breaker does about what it counts."""
+
+    AUTOMATIC = "automatic"
+    FORCED_OPEN = "forced_open"
+    FORCED_CLOSED = "forced_closed"
+    OBSERVE_ONLY = "observe_only"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """When a caller stops calling: see `laneway.resilience.breaker`."""
+    """When a caller stops calling: see `laneway.resilience.breaker`.
+
+    Attributes:
+        failure_rate: share of failures in the window at which it opens; `slow_call_rate` likewise of slow calls.
+        minimum_calls: fewer calls than this in the window say nothing.
+        window: how many of the last calls count, if `window_time` is zero.
+        window_time: the calls of this last time count, if not zero.
+        slow_call_duration: from this long on a call counts as slow; zero: none does.
+        consecutive_failures: so many in a row open it at once; zero: the row does not count.
+        open_time: how long it stays open the first time.
+        half_open_calls: permitted calls in half-open.
+    """
 
     failure_rate: float
     minimum_calls: int
@@ -56,14 +76,26 @@ class Breaker:
     consecutive_failures: int
     open_time: float
     half_open_calls: int
+    window_time: float = 0.0
+    slow_call_rate: float = 1.0
+    slow_call_duration: float = 0.0
+    mode: BreakerMode = BreakerMode.AUTOMATIC
 
     def problems(self) -> Iterator[str]:
         """What cannot be obeyed."""
         yield from _outside(
-            self, window=1, half_open_calls=1, minimum_calls=0, consecutive_failures=0, open_time=_SHORTEST
+            self,
+            window=1,
+            half_open_calls=1,
+            minimum_calls=0,
+            consecutive_failures=0,
+            open_time=_SHORTEST,
+            window_time=0,
+            slow_call_duration=0,
         )
-        if not 0 < self.failure_rate <= 1:
-            yield f"failure_rate is {self.failure_rate:g}; it must be above 0 and at most 1."
+        for name in ("failure_rate", "slow_call_rate"):
+            if not 0 < getattr(self, name) <= 1:
+                yield f"{name} is {getattr(self, name):g}; it must be above 0 and at most 1."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +139,7 @@ class Policy:
     queue: Queue | None
     subscription: Subscription | None
     errors: frozenset[str]
+    group: str | None = None
 
     @property
     def work(self) -> Work | None:
@@ -151,6 +184,10 @@ BUILT_IN = call_pb2.CallPolicy(
         consecutive_failures=5,
         open_time=_seconds(1),
         half_open_calls=2,
+        window_time=_seconds(0),
+        slow_call_rate=1.0,
+        slow_call_duration=_seconds(0),
+        mode=call_pb2.Breaker.AUTOMATIC,
     ),
 )
 _IDEMPOTENCY = call_pb2.Idempotency(keep=_seconds(86_400), required=False, exclusive=False, lease=_seconds(30))
@@ -200,17 +237,11 @@ def _policy(merged: call_pb2.CallPolicy, own: call_pb2.CallPolicy) -> Policy:
             initial_backoff=_of(merged.retry.initial_backoff),
             max_backoff=_of(merged.retry.max_backoff),
         ),
-        breaker=Breaker(
-            failure_rate=merged.breaker.failure_rate,
-            minimum_calls=merged.breaker.minimum_calls,
-            window=merged.breaker.window,
-            consecutive_failures=merged.breaker.consecutive_failures,
-            open_time=_of(merged.breaker.open_time),
-            half_open_calls=merged.breaker.half_open_calls,
-        ),
+        breaker=_breaker(merged.breaker),
         queue=_queue(merged) if own.HasField("queue") else None,
         subscription=_subscription(merged) if own.HasField("subscribe") else None,
         errors=frozenset(merged.errors),
+        group=merged.group or None,
     )
 
 
@@ -221,6 +252,33 @@ def stated(described: Any, option: Any) -> Any:
 
 def _of(duration: Duration) -> float:
     return duration.ToNanoseconds() / 1e9
+
+
+def _breaker(value: call_pb2.Breaker) -> Breaker:
+    return Breaker(
+        failure_rate=value.failure_rate,
+        minimum_calls=value.minimum_calls,
+        window=value.window,
+        consecutive_failures=value.consecutive_failures,
+        open_time=_of(value.open_time),
+        half_open_calls=value.half_open_calls,
+        window_time=_of(value.window_time),
+        slow_call_rate=value.slow_call_rate,
+        slow_call_duration=_of(value.slow_call_duration),
+        mode=breaker_mode(value.mode),
+    )
+
+
+def breaker_mode(number: int) -> BreakerMode:
+    """The mode of a number of the vocabulary; what is unspecified is automatic."""
+    return _MODES.get(number, BreakerMode.AUTOMATIC)
+
+
+_MODES: dict[int, BreakerMode] = {
+    call_pb2.Breaker.FORCED_OPEN: BreakerMode.FORCED_OPEN,
+    call_pb2.Breaker.FORCED_CLOSED: BreakerMode.FORCED_CLOSED,
+    call_pb2.Breaker.OBSERVE_ONLY: BreakerMode.OBSERVE_ONLY,
+}
 
 
 def _idempotency(merged: call_pb2.CallPolicy) -> Idempotency:

@@ -25,7 +25,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from laneway.contract.model import Method
-from laneway.contract.policy import Policy, built_in
+from laneway.contract.policy import Policy, breaker_mode, built_in
 from laneway.errors import ConfigurationError
 from laneway.v1 import call_pb2
 
@@ -171,6 +171,8 @@ def _over(value: T, layer: Message) -> T:
         own = getattr(value, name)
         if isinstance(given, Duration):
             changes[name] = given.ToNanoseconds() / 1e9
+        elif field.enum_type is not None:
+            changes[name] = breaker_mode(given)
         elif not isinstance(given, Message):
             changes[name] = given
         elif own is not None:

@@ -4,7 +4,10 @@ Usable alone in any asyncio program: knows errors and policies, but no transport
 """
 
 from laneway.resilience.breaker import Breaker, Permit, State, StateListener
+from laneway.resilience.health import Health
 from laneway.resilience.pipeline import Pipeline, Pipelines
 from laneway.resilience.retry import RetryBudget, Retrying
 
-__all__ = ["Breaker", "Permit", "Pipeline", "Pipelines", "RetryBudget", "Retrying", "State", "StateListener"]
+__all__ = [
+    "Breaker", "Health", "Permit", "Pipeline", "Pipelines", "RetryBudget", "Retrying", "State", "StateListener",
+]  # fmt: skip

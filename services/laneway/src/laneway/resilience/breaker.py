@@ -2,7 +2,10 @@
 
 It is told about calls and never makes them: `acquire()` gives a permit or refuses at once, and the permit is
 settled when the call has ended. Nothing here awaits or locks, and each step costs the same however many calls
-are under way. Use a breaker from one event loop only. Must not know what is called, or what an error means.
+are under way. Use a breaker from one event loop only. Must not know what is called.
+
+    with breaker.acquire():
+        answer = await call()
 
 Three defects of other breakers on asyncio are ruled out by construction:
 - half-open admits a fixed number of probes, leased with the permit, and a neutral end gives the lease back;
@@ -11,15 +14,19 @@ Three defects of other breakers on asyncio are ruled out by construction:
 """
 
 import logging
+import math
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
+from types import TracebackType
 from typing import Protocol
 
 from laneway.contract.policy import Breaker as BreakerPolicy
+from laneway.contract.policy import BreakerMode
 from laneway.errors import ConfigurationError, Unavailable
+from laneway.resilience.health import Health
+from laneway.resilience.window import CountWindow, TimeWindow, Window
 
 OPEN_TIME_DOUBLINGS = 4
 """Open time stops growing at 16 times the policy's: recovery of the target must not go unnoticed for long."""
@@ -29,6 +36,12 @@ OPEN_TIME_JITTER = 0.25
 
 PROBE_LEASE = 30.0
 """Seconds after which unanswered probes are written off: a silent stream must not hold the breaker."""
+
+REFUSED = "BREAKER_OPEN"
+"""The reason of a refusal."""
+
+_SETTLED = -1
+"""The generation of a permit that changes nothing any more; a breaker's own begin at 0."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,40 +61,66 @@ class StateListener(Protocol):
 
 
 class Permit:
-    """Leave to make one call. Settle it once, whatever the call's end; later settlements change nothing."""
+    """Leave to make one call. Settle it once, whatever the call's end; later settlements change nothing.
 
-    __slots__ = ("_breaker", "_generation", "_settled")
+    As a context manager it is settled by how the block ends.
+    """
 
-    def __init__(self, breaker: "Breaker", generation: int) -> None:
+    __slots__ = ("_began", "_breaker", "_generation")
+
+    def __init__(self, breaker: "Breaker", generation: int, began: float) -> None:
         self._breaker = breaker
         self._generation = generation
-        self._settled = False
+        self._began = began
+
+    def begin(self) -> None:
+        """The call begins only now, after it was held up on this side: its time counts from here."""
+        self._began = self._breaker._clock()
 
     def success(self) -> None:
         """The target answered; a business error is an answer, too."""
-        self._settle(self._breaker._succeeded)
+        generation, self._generation = self._generation, _SETTLED
+        if generation == self._breaker._generation:
+            self._breaker._ended(self._began, failed=False)
 
     def failure(self) -> None:
         """The target failed, or did not answer by the deadline."""
-        self._settle(self._breaker._failed)
+        generation, self._generation = self._generation, _SETTLED
+        if generation == self._breaker._generation:
+            self._breaker._ended(self._began, failed=True)
 
     def neutral(self) -> None:
         """The call says nothing about the target: cancelled by its caller, or turned away by a limit."""
-        self._settle(self._breaker._gave_back)
+        generation, self._generation = self._generation, _SETTLED
+        if generation == self._breaker._generation:
+            self._breaker._gave_back()
 
-    def _settle(self, apply: Callable[[], None]) -> None:
-        if self._settled:
-            return
-        self._settled = True
-        if self._generation == self._breaker._generation:
-            apply()
+    def settle(self, health: Health) -> None:
+        """Tell the breaker how the call ended."""
+        if health is Health.HEALTHY:
+            self.success()
+        elif health is Health.FAILING:
+            self.failure()
+        else:
+            self.neutral()
+
+    def __enter__(self) -> "Permit":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.success()
+        else:
+            self.settle(Health.after(error))
 
 
 class Breaker:
-    """Stops calling a target that fails, and finds out with few probes when it works again.
+    """Stops calling a target that fails or is slow, and finds out with few probes when it works again.
 
-    An open breaker becomes half-open with the first call after its open time; without calls it stays open.
-    `consecutive_failures` of zero in the policy switches that rule off.
+    An open breaker becomes half-open with the first call after its open time; without calls it stays open. A
+    slow probe is a failed one.
     """
 
     def __init__(
@@ -93,20 +132,24 @@ class Breaker:
         random: Callable[[], float] = random.random,
         listeners: Sequence[StateListener] = (),
     ) -> None:
-        _check(target, policy)
+        for problem in policy.problems():
+            raise ConfigurationError(f"The breaker of {target}: {problem}")
         self.target = target
         self._policy = policy
+        self._slow_after = policy.slow_call_duration or math.inf
         self._clock = clock
         self._random = random
         self._listeners = tuple(listeners)
         self._state = State.CLOSED
         self._generation = 0
-        self._window = _Window(policy.window)
+        self._window = self._new_window()
         self._consecutive = 0
         self._openings = 0  # since it was last closed
         self._until = 0.0  # open: when it ends; half-open: when the latest lease ends
         self._leased = 0
         self._answered = 0
+        self._mode = BreakerMode.AUTOMATIC
+        self.switch(policy.mode)
 
     @property
     def state(self) -> State:
@@ -115,7 +158,19 @@ class Breaker:
     @property
     def refuses(self) -> bool:
         """Whether it is open and not yet willing to probe."""
-        return self._state is State.OPEN and self._clock() < self._until
+        observing = self._mode is BreakerMode.OBSERVE_ONLY
+        return self._state is State.OPEN and self._clock() < self._until and not observing
+
+    @property
+    def mode(self) -> BreakerMode:
+        return self._mode
+
+    def switch(self, mode: BreakerMode) -> None:
+        """Obey another mode from now on; what was counted is forgotten."""
+        self._mode = mode
+        self._openings = 0
+        self._until = math.inf
+        self._move(State.OPEN if mode is BreakerMode.FORCED_OPEN else State.CLOSED)
 
     def acquire(self) -> Permit:
         """Leave to make one call now.
@@ -124,33 +179,44 @@ class Breaker:
             Unavailable: the breaker refuses (reason `BREAKER_OPEN`); `retry_after` says when it may not.
         """
         if self._state is State.CLOSED:
-            return Permit(self, self._generation)
+            return Permit(self, self._generation, self._clock())
         now = self._clock()
         if now >= self._until and (self._state is State.OPEN or self._all_leased):
             self._move(State.HALF_OPEN)
         elif self._state is State.OPEN or self._all_leased:
+            if self._mode is BreakerMode.OBSERVE_ONLY:
+                return Permit(self, _SETTLED, now)
             raise self._refusal(now)
         self._leased += 1
         self._until = now + PROBE_LEASE
-        return Permit(self, self._generation)
+        return Permit(self, self._generation, now)
 
     @property
     def _all_leased(self) -> bool:
         return self._leased + self._answered >= self._policy.half_open_calls
 
     def _refusal(self, now: float) -> Unavailable:
-        wait = self._until - now if self._state is State.OPEN else self._policy.open_time
-        return Unavailable(
-            f"{self.target} has been failing; its breaker is {self._state.value.replace('_', '-')}.",
-            reason="BREAKER_OPEN",
-            metadata={"target": self.target},
-            retry_after=wait,
-        )
+        if self._mode is BreakerMode.FORCED_OPEN:
+            message, wait = f"{self.target} is out of service: its breaker is forced open.", None
+        else:
+            message = f"{self.target} has been failing; its breaker is {self._state.value.replace('_', '-')}."
+            wait = self._until - now if self._state is State.OPEN else self._policy.open_time
+        return Unavailable(message, reason=REFUSED, metadata={"target": self.target}, retry_after=wait)
 
-    def _succeeded(self) -> None:
-        if self._state is State.CLOSED:
-            self._consecutive = 0
-            self._window.add(failed=False)
+    def _ended(self, began: float, *, failed: bool) -> None:
+        now = self._clock()
+        slow = now - began >= self._slow_after
+        if self._state is State.HALF_OPEN:
+            self._probed(well=not (failed or slow))
+            return
+        self._window.add(now, failed=failed, slow=slow)
+        self._consecutive = self._consecutive + 1 if failed else 0
+        if (failed or slow) and self._tripped and self._mode is not BreakerMode.FORCED_CLOSED:
+            self._open()
+
+    def _probed(self, *, well: bool) -> None:
+        if not well:
+            self._open()
             return
         self._leased -= 1
         self._answered += 1
@@ -158,23 +224,21 @@ class Breaker:
             self._openings = 0
             self._move(State.CLOSED)
 
-    def _failed(self) -> None:
-        if self._state is State.HALF_OPEN:
-            self._open()
-            return
-        self._consecutive += 1
-        self._window.add(failed=True)
-        if 0 < self._policy.consecutive_failures <= self._consecutive or self._rate_reached:
-            self._open()
-
     def _gave_back(self) -> None:
         if self._state is State.HALF_OPEN:
             self._leased -= 1
 
     @property
-    def _rate_reached(self) -> bool:
-        enough = min(self._policy.minimum_calls, self._policy.window)
-        return self._window.calls >= enough and self._window.failure_rate >= self._policy.failure_rate
+    def _tripped(self) -> bool:
+        policy, window = self._policy, self._window
+        if 0 < policy.consecutive_failures <= self._consecutive:
+            return True
+        enough = policy.minimum_calls if policy.window_time else min(policy.minimum_calls, policy.window)
+        if window.calls < enough:
+            return False
+        return (window.failures >= policy.failure_rate * window.calls and window.failures > 0) or (
+            window.slow >= policy.slow_call_rate * window.calls and window.slow > 0
+        )
 
     def _open(self) -> None:
         base = self._policy.open_time * 2 ** min(self._openings, OPEN_TIME_DOUBLINGS)
@@ -187,9 +251,13 @@ class Breaker:
         self._generation += 1
         self._leased = self._answered = self._consecutive = 0
         if after is State.CLOSED:
-            self._window = _Window(self._policy.window)
+            self._window = self._new_window()
         if before is not after:
             self._tell(before, after)
+
+    def _new_window(self) -> Window:
+        seconds = self._policy.window_time
+        return TimeWindow(seconds) if seconds else CountWindow(self._policy.window)
 
     def _tell(self, before: State, after: State) -> None:
         for listener in self._listeners:
@@ -197,33 +265,3 @@ class Breaker:
                 listener(self.target, before, after)
             except Exception:  # a metric that fails must not fail the call
                 _log.exception("A listener of the breaker of %s failed.", self.target)
-
-
-class _Window:
-    """The last calls, counted; adding one costs the same at any size."""
-
-    __slots__ = ("_failures", "_outcomes", "_size")
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._outcomes: deque[bool] = deque()
-        self._failures = 0
-
-    @property
-    def calls(self) -> int:
-        return len(self._outcomes)
-
-    @property
-    def failure_rate(self) -> float:
-        return self._failures / len(self._outcomes) if self._outcomes else 0.0
-
-    def add(self, *, failed: bool) -> None:
-        if len(self._outcomes) == self._size:
-            self._failures -= self._outcomes.popleft()
-        self._outcomes.append(failed)
-        self._failures += failed
-
-
-def _check(target: str, policy: BreakerPolicy) -> None:
-    for problem in policy.problems():
-        raise ConfigurationError(f"The breaker of {target}: {problem}")

@@ -9,54 +9,21 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from enum import Enum
 from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
 
+from laneway.contract.policy import Breaker as BreakerPolicy
 from laneway.contract.policy import Policy
 from laneway.contract.policy import Retry as RetryPolicy
-from laneway.errors import Code, DeadlineExceeded, LanewayError
+from laneway.errors import DeadlineExceeded, LanewayError
 from laneway.resilience.breaker import Breaker, Permit, StateListener
+from laneway.resilience.health import Health
 from laneway.resilience.retry import RetryBudget, Retrying, mark_exhausted
 
 T = TypeVar("T")
 
 Attempt = Callable[[int, float | None], Awaitable[T]]
 """Makes one attempt, given its number (from 1) and the seconds that remain (None: no deadline)."""
-
-_FAILURES = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS})
-_NEUTRAL = frozenset({Code.RESOURCE_EXHAUSTED, Code.CANCELLED})
-
-
-class Health(Enum):
-    """What the end of an attempt says about its target."""
-
-    HEALTHY = "healthy"
-    FAILING = "failing"
-    NOTHING = "nothing"
-
-    @classmethod
-    def after(cls, error: BaseException, answers: frozenset[str]) -> "Health":
-        """`answers` are the reasons that the contract declares as answers of the business.
-
-        An `OSError` (no connection, a socket's timeout) is the target's; any other foreign error is the
-        caller's own mistake, and `asyncio.CancelledError` its wish.
-        """
-        if isinstance(error, LanewayError):
-            if error.reason in answers:
-                return cls.HEALTHY
-            if error.code in _FAILURES:
-                return cls.FAILING
-            return cls.NOTHING if error.code in _NEUTRAL else cls.HEALTHY
-        return cls.FAILING if isinstance(error, OSError) else cls.NOTHING
-
-    def settle(self, permit: Permit) -> None:
-        """Tell the breaker."""
-        if self is Health.HEALTHY:
-            permit.success()
-        elif self is Health.FAILING:
-            permit.failure()
-        else:
-            permit.neutral()
 
 
 class Pipeline:
@@ -131,7 +98,7 @@ class Pipeline:
                 yield message
             permit.success()
         except BaseException as error:
-            Health.after(error, self._answers).settle(permit)
+            permit.settle(Health.after(error, self._answers))
             raise
         finally:
             if isinstance(messages, AsyncGenerator):
@@ -141,7 +108,7 @@ class Pipeline:
         try:
             result = await attempt(number, remaining)
         except BaseException as error:
-            Health.after(error, self._answers).settle(permit)
+            permit.settle(Health.after(error, self._answers))
             raise
         permit.success()
         return result
@@ -173,9 +140,10 @@ class Target(Protocol):
 
 
 class Pipelines:
-    """The pipelines of a process: a breaker per method of each service, a retry budget per service.
+    """The pipelines of a process: a breaker per method group of each service, a retry budget per service.
 
-    A method that fails does not stop its neighbours; but all retries to one service come out of one budget.
+    A method that names no group is one of its own: if it fails, its neighbours go on. Methods of one group share
+    a breaker if its policy is the same for them. All retries to one service come out of one budget.
     """
 
     def __init__(
@@ -192,6 +160,7 @@ class Pipelines:
         self._random = random
         self._pipelines: dict[tuple[str, str], tuple[Policy, Pipeline]] = {}
         self._budgets: dict[str, RetryBudget] = {}
+        self._breakers: WeakValueDictionary[tuple[str, BreakerPolicy], Breaker] = WeakValueDictionary()
 
     def of(self, method: Target, policy: Policy | None = None) -> Pipeline:
         """The pipeline of a method; made at its first call. A system method has one at each service.
@@ -214,20 +183,24 @@ class Pipelines:
         return sum(pipeline.breaker.refuses for _, pipeline in list(self._pipelines.values()))
 
     def _build(self, method: Target, policy: Policy) -> Pipeline:
-        target = f"{method.owner}/{method.full_name}"
-        budget = self._budgets.setdefault(method.owner, RetryBudget(clock=self._clock))
-        breaker = Breaker(target, policy.breaker, clock=self._clock, random=self._random, listeners=self._listeners)
         return Pipeline(
-            target,
-            breaker=breaker,
+            f"{method.owner}/{method.full_name}",
+            breaker=self._breaker(f"{method.owner}/{policy.group or method.full_name}", policy.breaker),
             retry=policy.retry,
-            budget=budget,
+            budget=self._budgets.setdefault(method.owner, RetryBudget(clock=self._clock)),
             answers=policy.errors,
             clock=self._clock,
             sleep=self._sleep,
             random=self._random,
         )
 
+    def _breaker(self, target: str, policy: BreakerPolicy) -> Breaker:
+        known = self._breakers.get((target, policy))
+        if known is None:
+            known = Breaker(target, policy, clock=self._clock, random=self._random, listeners=self._listeners)
+            self._breakers[target, policy] = known
+        return known
+
 
 def _alike(one: Policy, other: Policy) -> bool:
-    return (one.breaker, one.retry) == (other.breaker, other.retry)
+    return (one.breaker, one.retry, one.group) == (other.breaker, other.retry, other.group)

@@ -20,7 +20,7 @@ EVENT_FIELD_NUMBER: _ClassVar[int]
 event: _descriptor.FieldDescriptor
 
 class CallPolicy(_message.Message):
-    __slots__ = ("deadline", "idempotency", "retry", "breaker", "queue", "subscribe", "errors")
+    __slots__ = ("deadline", "idempotency", "retry", "breaker", "queue", "subscribe", "errors", "group")
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
     RETRY_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class CallPolicy(_message.Message):
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     deadline: _duration_pb2.Duration
     idempotency: Idempotency
     retry: Retry
@@ -35,7 +36,8 @@ class CallPolicy(_message.Message):
     queue: Queue
     subscribe: Subscribe
     errors: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency: _Optional[_Union[Idempotency, _Mapping]] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., breaker: _Optional[_Union[Breaker, _Mapping]] = ..., queue: _Optional[_Union[Queue, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., errors: _Optional[_Iterable[str]] = ...) -> None: ...
+    group: str
+    def __init__(self, deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency: _Optional[_Union[Idempotency, _Mapping]] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., breaker: _Optional[_Union[Breaker, _Mapping]] = ..., queue: _Optional[_Union[Queue, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., errors: _Optional[_Iterable[str]] = ..., group: _Optional[str] = ...) -> None: ...
 
 class Idempotency(_message.Message):
     __slots__ = ("key", "keep", "required", "exclusive", "lease")
@@ -62,20 +64,40 @@ class Retry(_message.Message):
     def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Breaker(_message.Message):
-    __slots__ = ("failure_rate", "minimum_calls", "window", "consecutive_failures", "open_time", "half_open_calls")
+    __slots__ = ("failure_rate", "minimum_calls", "window", "consecutive_failures", "open_time", "half_open_calls", "window_time", "slow_call_rate", "slow_call_duration", "mode")
+    class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        MODE_UNSPECIFIED: _ClassVar[Breaker.Mode]
+        AUTOMATIC: _ClassVar[Breaker.Mode]
+        FORCED_OPEN: _ClassVar[Breaker.Mode]
+        FORCED_CLOSED: _ClassVar[Breaker.Mode]
+        OBSERVE_ONLY: _ClassVar[Breaker.Mode]
+    MODE_UNSPECIFIED: Breaker.Mode
+    AUTOMATIC: Breaker.Mode
+    FORCED_OPEN: Breaker.Mode
+    FORCED_CLOSED: Breaker.Mode
+    OBSERVE_ONLY: Breaker.Mode
     FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
     MINIMUM_CALLS_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     CONSECUTIVE_FAILURES_FIELD_NUMBER: _ClassVar[int]
     OPEN_TIME_FIELD_NUMBER: _ClassVar[int]
     HALF_OPEN_CALLS_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_TIME_FIELD_NUMBER: _ClassVar[int]
+    SLOW_CALL_RATE_FIELD_NUMBER: _ClassVar[int]
+    SLOW_CALL_DURATION_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
     failure_rate: float
     minimum_calls: int
     window: int
     consecutive_failures: int
     open_time: _duration_pb2.Duration
     half_open_calls: int
-    def __init__(self, failure_rate: _Optional[float] = ..., minimum_calls: _Optional[int] = ..., window: _Optional[int] = ..., consecutive_failures: _Optional[int] = ..., open_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., half_open_calls: _Optional[int] = ...) -> None: ...
+    window_time: _duration_pb2.Duration
+    slow_call_rate: float
+    slow_call_duration: _duration_pb2.Duration
+    mode: Breaker.Mode
+    def __init__(self, failure_rate: _Optional[float] = ..., minimum_calls: _Optional[int] = ..., window: _Optional[int] = ..., consecutive_failures: _Optional[int] = ..., open_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., half_open_calls: _Optional[int] = ..., window_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., slow_call_rate: _Optional[float] = ..., slow_call_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[Breaker.Mode, str]] = ...) -> None: ...
 
 class Queue(_message.Message):
     __slots__ = ("use", "name", "start_within", "run_timeout", "max_attempts", "initial_backoff", "max_backoff")
