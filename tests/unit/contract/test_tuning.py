@@ -10,7 +10,7 @@ from laneway.contract.model import Contract, Method
 from laneway.contract.policy import BreakerMode
 from laneway.contract.tuning import Tuning
 from laneway.errors import ConfigurationError
-from laneway.resilience.pipeline import Pipelines
+from laneway.resilience.pipeline import Pipeline, Pipelines
 from tests.fixtures.protos import service_of
 
 BODY = """
@@ -141,13 +141,13 @@ def test_a_breaker_is_made_anew_only_when_its_own_policy_changes(methods: dict[s
     write(folder, 1, "defaults: {deadline: 3s}")
     tuning, pipelines = Tuning(folder), Pipelines()
 
-    def pipeline() -> object:
+    def pipeline() -> Pipeline:
         return pipelines.of(methods["Get"], tuning.of(methods["Get"]))
 
-    first = pipeline()
+    first = pipeline().breaker
     write(folder, 2, "defaults: {deadline: 2s}")
     tuning.look()
-    assert pipeline() is first
+    assert pipeline().breaker is first
     write(folder, 3, "defaults: {breaker: {open_time: 9s}}")
     tuning.look()
-    assert pipeline() is not first
+    assert pipeline().breaker is not first

@@ -92,7 +92,7 @@ async def test_the_methods_of_a_service_share_a_retry_budget(pipelines, authoriz
     for method in [authorize, refund] * 100:
         with suppress(ResourceExhausted):
             await pipelines.of(method).call(throttled, deadline=None, retryable=True)
-    assert 200 + 20 + 40 - 2 <= attempts <= 200 + 20 + 40, "one bucket, full at first, and a fifth of all calls"
+    assert 200 + 10 + 20 - 2 <= attempts <= 200 + 10 + 20, "one bucket, full at first, and a tenth of all calls"
 
 
 async def test_what_the_contract_declares_as_an_answer_is_one(pipelines, authorize):

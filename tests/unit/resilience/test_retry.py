@@ -61,16 +61,16 @@ def test_the_mark_leaves_a_reason_alone():
 
 
 def test_retries_stay_a_share_of_the_first_attempts(clock):
-    budget = RetryBudget(share=0.2, floor=0.0, capacity=10, clock=clock)
+    budget = RetryBudget(floor=0.0, capacity=10, clock=clock)
     retries = 0
     for _ in range(1000):
-        budget.attempted()
+        budget.attempted(0.2)
         retries += budget.withdraw()
     assert 200 <= retries <= 210
 
 
 def test_a_rarely_called_target_may_be_retried_at_the_floor(clock):
-    budget = RetryBudget(share=0.0, floor=0.5, capacity=1, clock=clock)
+    budget = RetryBudget(floor=0.5, capacity=1, clock=clock)
     assert budget.withdraw()
     assert not budget.withdraw()
     clock.now += 1.9
@@ -80,6 +80,6 @@ def test_a_rarely_called_target_may_be_retried_at_the_floor(clock):
 
 
 def test_an_attempt_that_could_not_be_made_costs_nothing(clock):
-    budget = RetryBudget(share=0.0, floor=0.0, capacity=1, clock=clock)
+    budget = RetryBudget(floor=0.0, capacity=1, clock=clock)
     assert retrying(clock, budget=budget).delay(1, Unavailable("down"), 0.01) is None
     assert budget.withdraw()

@@ -35,15 +35,31 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often a caller tries, the first attempt included, and how long it waits in between."""
+    """How often a caller tries, the first attempt included, and how long it waits in between.
+
+    Retries stay below the share `budget` of the first attempts.
+    """
 
     max_attempts: int
     initial_backoff: float
     max_backoff: float
+    budget: float = 0.1
 
     def problems(self) -> Iterator[str]:
         """What cannot be obeyed."""
-        yield from _outside(self, max_attempts=1, initial_backoff=0, max_backoff=0)
+        yield from _outside(self, max_attempts=1, initial_backoff=0, max_backoff=0, budget=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """How many calls run at a time (zero: any number), and how many may wait for their turn."""
+
+    max_concurrent: int
+    max_waiting: int
+
+    def problems(self) -> Iterator[str]:
+        """What cannot be obeyed."""
+        yield from _outside(self, max_concurrent=0, max_waiting=0)
 
 
 class BreakerMode(Enum):
@@ -139,6 +155,8 @@ class Policy:
     queue: Queue | None
     subscription: Subscription | None
     errors: frozenset[str]
+    limit: Limit = Limit(max_concurrent=0, max_waiting=0)
+    attempt_timeout: float | None = None
     group: str | None = None
 
     @property
@@ -149,8 +167,10 @@ class Policy:
     def problems(self) -> Iterator[str]:
         """What cannot be obeyed: each a path in the policy, its value and its range."""
         yield from _outside(self, deadline=_SHORTEST)
-        for name in ("retry", "breaker", "queue", "subscription"):
-            part: Retry | Breaker | Work | None = getattr(self, name)
+        if self.attempt_timeout is not None:
+            yield from _outside(self, attempt_timeout=_SHORTEST)
+        for name in ("retry", "limit", "breaker", "queue", "subscription"):
+            part: Retry | Limit | Breaker | Work | None = getattr(self, name)
             if part is not None:
                 yield from (f"{name}.{problem}" for problem in part.problems())
 
@@ -176,7 +196,8 @@ M = TypeVar("M", bound=Message)
 
 BUILT_IN = call_pb2.CallPolicy(
     deadline=_seconds(10),
-    retry=call_pb2.Retry(max_attempts=3, initial_backoff=_seconds(0.05), max_backoff=_seconds(1)),
+    retry=call_pb2.Retry(max_attempts=3, initial_backoff=_seconds(0.05), max_backoff=_seconds(1), budget=0.1),
+    limit=call_pb2.Limit(max_concurrent=256, max_waiting=256),
     breaker=call_pb2.Breaker(
         failure_rate=0.5,
         minimum_calls=20,
@@ -236,7 +257,10 @@ def _policy(merged: call_pb2.CallPolicy, own: call_pb2.CallPolicy) -> Policy:
             max_attempts=merged.retry.max_attempts,
             initial_backoff=_of(merged.retry.initial_backoff),
             max_backoff=_of(merged.retry.max_backoff),
+            budget=merged.retry.budget,
         ),
+        limit=Limit(max_concurrent=merged.limit.max_concurrent, max_waiting=merged.limit.max_waiting),
+        attempt_timeout=_of(merged.attempt_timeout) if merged.HasField("attempt_timeout") else None,
         breaker=_breaker(merged.breaker),
         queue=_queue(merged) if own.HasField("queue") else None,
         subscription=_subscription(merged) if own.HasField("subscribe") else None,

@@ -37,7 +37,8 @@ LOOK_AGAIN = 1.0
 
 _WORK = {"run_timeout", "max_attempts", "initial_backoff", "max_backoff"}
 _TUNABLE: Mapping[str, set[str] | None] = {
-    "deadline": None, "retry": None, "breaker": None, "queue": _WORK, "subscribe": _WORK,
+    "deadline": None, "attempt_timeout": None, "retry": None, "breaker": None, "limit": None,
+    "queue": _WORK, "subscribe": _WORK,
 }  # fmt: skip
 """What may be tuned: a field of the policy, whole or some of its own fields."""
 

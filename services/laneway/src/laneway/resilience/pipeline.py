@@ -1,4 +1,5 @@
-"""The policy around a client call, in the design's order: deadline → retry (budget) → breaker → attempt.
+"""The policy around a client call, in the design's order:
+fallback → deadline → retry (budget) → breaker → concurrency limit → attempt.
 
 The attempt is any awaitable; its errors are `LanewayError`s by the time they come here (others are
 counted, but never retried). It is given the seconds that remain and keeps to them itself: `asyncio.wait_for`
@@ -13,21 +14,34 @@ from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from laneway.contract.policy import Breaker as BreakerPolicy
+from laneway.contract.policy import Limit as LimitPolicy
 from laneway.contract.policy import Policy
 from laneway.contract.policy import Retry as RetryPolicy
 from laneway.errors import DeadlineExceeded, LanewayError
 from laneway.resilience.breaker import Breaker, Permit, StateListener
 from laneway.resilience.health import Health
+from laneway.resilience.limit import Limit
 from laneway.resilience.retry import RetryBudget, Retrying, mark_exhausted
 
 T = TypeVar("T")
 
 Attempt = Callable[[int, float | None], Awaitable[T]]
-"""Makes one attempt, given its number (from 1) and the seconds that remain (None: no deadline)."""
+"""Makes one attempt, given its number (from 1) and the seconds that it has (None: no deadline)."""
+
+Fallback = Callable[[Exception], Awaitable[T]]
+"""Makes a lesser answer, given what kept the call from its own."""
+
+FAIR_SHARE = 0.1
+"""An attempt that was given less than this share of the policy's time, and ran out of it, says nothing of its target:
+or a stranger at the edge could open a breaker for all by asking for a millisecond."""
 
 
 class Pipeline:
-    """Carries the calls to one target by its policy."""
+    """Carries the calls to one target by its policy.
+
+    An attempt has at most `attempt_timeout` seconds; one that had less than `patience` and ran out of it is neutral
+    to the breaker.
+    """
 
     def __init__(
         self,
@@ -36,6 +50,9 @@ class Pipeline:
         breaker: Breaker,
         retry: RetryPolicy,
         budget: RetryBudget,
+        limit: Limit | None = None,
+        attempt_timeout: float | None = None,
+        patience: float = 0.0,
         answers: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -43,51 +60,51 @@ class Pipeline:
     ) -> None:
         self.target = target
         self.breaker = breaker
+        self.limit = limit
+        self._attempt_timeout = attempt_timeout
+        self._patience = patience
         self._retrying = Retrying(retry, budget, random=random)
         self._answers = answers
         self._clock = clock
         self._sleep = sleep
 
-    async def call(self, attempt: Attempt[T], *, deadline: float | None, retryable: bool) -> T:
+    async def call(
+        self,
+        attempt: Attempt[T],
+        *,
+        deadline: float | None,
+        retryable: bool,
+        fallback: Fallback[T] | None = None,
+        reserve: float = 0.0,
+    ) -> T:
         """Make a call; `deadline` is on the pipeline's clock, `retryable` says that repeating it is harmless.
 
         An open breaker refuses at once and is never waited for. An error on which this layer has given up is
-        marked, so that no layer above tries again.
+        marked, so that no layer above tries again. A `fallback` answers in the place of a target that fails or
+        sheds, never in that of one that answered; the attempts leave it `reserve` seconds before the deadline.
 
         Raises:
             DeadlineExceeded: the deadline had passed, and the call was not started.
             Unavailable: the breaker is open (reason `BREAKER_OPEN`).
+            ResourceExhausted: the concurrency limit is reached (reason `CONCURRENCY_LIMIT`).
             LanewayError: what the last attempt ended with.
         """
-        remaining = self._remaining(deadline)
-        if remaining is not None and remaining <= 0:
-            raise DeadlineExceeded(f"{self.target} was not called: the deadline had passed.")
-        self._retrying.first_attempt()
-        number = 1
-        last: LanewayError | None = None
-        while True:
-            permit = self._acquire(last)
-            try:
-                return await self._attempt(permit, attempt, number, remaining)
-            except LanewayError as error:
-                if not retryable or not error.transient or error.reason in self._answers:
-                    raise
-                delay = self._retrying.delay(number, error, self._remaining(deadline))
-                if delay is None:
-                    self._give_up(error)
-                    raise
-                await self._sleep(delay)
-                remaining = self._remaining(deadline)
-                if remaining is not None and remaining <= 0:  # slept longer than asked
-                    self._give_up(error)
-                    raise
-                last = error
-            number += 1
+        if fallback is None:
+            return await self._call(attempt, deadline, retryable=retryable)
+        try:
+            return await self._call(attempt, None if deadline is None else deadline - reserve, retryable=retryable)
+        except Exception as error:
+            remaining = self._remaining(deadline)
+            fits = Health.after(error, self._answers) in (Health.FAILING, Health.THROTTLING)
+            if not fits or (remaining is not None and remaining <= 0):
+                raise
+            return await self._fall_back(fallback, error, remaining)
 
     async def stream(self, open: Callable[[], AsyncIterator[T]]) -> AsyncGenerator[T, None]:
         """Make a streaming call. The breaker decides at the first message (or the end before any).
 
-        What fails after it is not counted, nothing is tried again. Close the generator when leaving early.
+        What fails after it is not counted, nothing is tried again, and the concurrency limit does not apply: a
+        stream would hold its place for as long as it lives. Close the generator when leaving early.
         """
         permit = self._acquire()
         messages: AsyncIterator[T] | None = None
@@ -104,14 +121,82 @@ class Pipeline:
             if isinstance(messages, AsyncGenerator):
                 await messages.aclose()
 
-    async def _attempt(self, permit: Permit, attempt: Attempt[T], number: int, remaining: float | None) -> T:
+    async def _fall_back(self, fallback: Fallback[T], error: Exception, remaining: float | None) -> T:
         try:
-            result = await attempt(number, remaining)
+            async with asyncio.timeout(remaining) as limit:
+                return await fallback(error)
+        except TimeoutError:
+            if limit.expired():
+                raise error from None
+            raise
+
+    async def _call(self, attempt: Attempt[T], deadline: float | None, *, retryable: bool) -> T:
+        remaining = self._remaining(deadline)
+        if remaining is not None and remaining <= 0:
+            raise DeadlineExceeded(f"{self.target} was not called: the deadline had passed.")
+        self._retrying.first_attempt()
+        number = 1
+        last: LanewayError | None = None
+        while True:
+            permit = self._acquire(last)
+            try:
+                return await self._attempt(permit, attempt, number, deadline)
+            except LanewayError as error:
+                if not retryable or not error.transient or error.reason in self._answers:
+                    raise
+                delay = self._retrying.delay(number, error, self._remaining(deadline))
+                if delay is None:
+                    self._give_up(error)
+                    raise
+                await self._sleep(delay)
+                remaining = self._remaining(deadline)
+                if remaining is not None and remaining <= 0:  # slept longer than asked
+                    self._give_up(error)
+                    raise
+                last = error
+            number += 1
+
+    async def _attempt(self, permit: Permit, attempt: Attempt[T], number: int, deadline: float | None) -> T:
+        given: float | None = None
+        try:
+            if self.limit is not None and not self.limit.take():
+                await self._wait(self.limit, deadline)
+                permit.begin()
+            given = self._given(deadline)
+            result = await self._limited(attempt, number, given)
         except BaseException as error:
-            permit.settle(Health.after(error, self._answers))
+            permit.settle(self._health(error, given))
             raise
         permit.success()
         return result
+
+    async def _wait(self, limit: Limit, deadline: float | None) -> None:
+        try:
+            await limit.wait(deadline)
+        except LanewayError as rejection:
+            mark_exhausted(rejection)
+            raise
+
+    async def _limited(self, attempt: Attempt[T], number: int, given: float | None) -> T:
+        if self.limit is None:
+            return await attempt(number, given)
+        began = self._clock()
+        try:
+            return await attempt(number, given)
+        finally:
+            self.limit.give_back(self._clock() - began)
+
+    def _health(self, error: BaseException, given: float | None) -> Health:
+        if isinstance(error, DeadlineExceeded) and given is not None and given < self._patience:
+            return Health.NOTHING
+        return Health.after(error, self._answers)
+
+    def _given(self, deadline: float | None) -> float | None:
+        """Seconds for the attempt that begins now."""
+        remaining = self._remaining(deadline)
+        if remaining is None or self._attempt_timeout is None:
+            return self._attempt_timeout if remaining is None else remaining
+        return min(remaining, self._attempt_timeout)
 
     def _acquire(self, cause: LanewayError | None = None) -> Permit:
         try:
@@ -140,10 +225,11 @@ class Target(Protocol):
 
 
 class Pipelines:
-    """The pipelines of a process: a breaker per method group of each service, a retry budget per service.
+    """The pipelines of a process: breaker and concurrency limit per method group of each service, a retry budget
+    per service.
 
     A method that names no group is one of its own: if it fails, its neighbours go on. Methods of one group share
-    a breaker if its policy is the same for them. All retries to one service come out of one budget.
+    a breaker, or a limit, if its policy is the same for them. All retries to one service come out of one budget.
     """
 
     def __init__(
@@ -161,20 +247,20 @@ class Pipelines:
         self._pipelines: dict[tuple[str, str], tuple[Policy, Pipeline]] = {}
         self._budgets: dict[str, RetryBudget] = {}
         self._breakers: WeakValueDictionary[tuple[str, BreakerPolicy], Breaker] = WeakValueDictionary()
+        self._limits: WeakValueDictionary[tuple[str, LimitPolicy], Limit] = WeakValueDictionary()
 
     def of(self, method: Target, policy: Policy | None = None) -> Pipeline:
         """The pipeline of a method; made at its first call. A system method has one at each service.
 
-        `policy` is the one in force, if it is not the method's own. When its breaker or retry has changed, the
-        pipeline is made anew, with a closed breaker.
+        `policy` is the one in force, if it is not the method's own. When it changes, what it says of the breaker or
+        of the limit decides whether they begin anew.
         """
         policy = policy or method.policy
         key = method.owner, method.full_name
         before, pipeline = self._pipelines.get(key, (None, None))
         if before is policy and pipeline is not None:
             return pipeline
-        if pipeline is None or before is None or not _alike(before, policy):
-            pipeline = self._build(method, policy)
+        pipeline = self._build(method, policy)
         self._pipelines[key] = policy, pipeline
         return pipeline
 
@@ -183,11 +269,15 @@ class Pipelines:
         return sum(pipeline.breaker.refuses for _, pipeline in list(self._pipelines.values()))
 
     def _build(self, method: Target, policy: Policy) -> Pipeline:
+        group = f"{method.owner}/{policy.group or method.full_name}"
         return Pipeline(
             f"{method.owner}/{method.full_name}",
-            breaker=self._breaker(f"{method.owner}/{policy.group or method.full_name}", policy.breaker),
+            breaker=self._breaker(group, policy.breaker),
             retry=policy.retry,
             budget=self._budgets.setdefault(method.owner, RetryBudget(clock=self._clock)),
+            limit=self._limit(group, policy.limit),
+            attempt_timeout=policy.attempt_timeout,
+            patience=FAIR_SHARE * min(policy.deadline, policy.attempt_timeout or policy.deadline),
             answers=policy.errors,
             clock=self._clock,
             sleep=self._sleep,
@@ -201,6 +291,8 @@ class Pipelines:
             self._breakers[target, policy] = known
         return known
 
-
-def _alike(one: Policy, other: Policy) -> bool:
-    return (one.breaker, one.retry, one.group) == (other.breaker, other.retry, other.group)
+    def _limit(self, target: str, policy: LimitPolicy) -> Limit:
+        known = self._limits.get((target, policy))
+        if known is None:
+            known = self._limits[target, policy] = Limit(target, policy, clock=self._clock)
+        return known

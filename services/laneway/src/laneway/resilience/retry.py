@@ -26,30 +26,24 @@ def mark_exhausted(error: LanewayError) -> None:
 
 
 class RetryBudget:
-    """A token bucket: each first attempt pays in a share of a token, each retry takes a whole one.
+    """A token bucket for one target: each first attempt pays in a share of a token, each retry takes a whole one.
 
     Keeps the load of retries at a share of the load, however many calls fail at once (Finagle's RetryBudget).
     `floor` tokens a second come in besides, so that a rarely called target may be retried at all.
     """
 
     def __init__(
-        self,
-        *,
-        share: float = 0.2,
-        floor: float = 1.0,
-        capacity: float = 20.0,
-        clock: Callable[[], float] = time.monotonic,
+        self, *, floor: float = 1.0, capacity: float = 10.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._share = share
         self._floor = floor
         self._capacity = capacity
         self._clock = clock
         self._tokens = capacity
         self._filled_at = clock()
 
-    def attempted(self) -> None:
-        """A first attempt is being made."""
-        self._tokens = min(self._capacity, self._tokens + self._share)
+    def attempted(self, share: float) -> None:
+        """A first attempt is being made, of a method whose retries may be this share of the first attempts."""
+        self._tokens = min(self._capacity, self._tokens + share)
 
     def withdraw(self) -> bool:
         """Take the token of one retry, if there is one."""
@@ -79,7 +73,7 @@ class Retrying:
 
     def first_attempt(self) -> None:
         """A call begins."""
-        self._budget.attempted()
+        self._budget.attempted(self._policy.budget)
 
     def delay(self, number: int, error: LanewayError, remaining: float | None) -> float | None:
         """Seconds to wait after attempt `number` (from 1) ended with `error`; None when it was the last.

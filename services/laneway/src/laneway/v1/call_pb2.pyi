@@ -20,7 +20,7 @@ EVENT_FIELD_NUMBER: _ClassVar[int]
 event: _descriptor.FieldDescriptor
 
 class CallPolicy(_message.Message):
-    __slots__ = ("deadline", "idempotency", "retry", "breaker", "queue", "subscribe", "errors", "group")
+    __slots__ = ("deadline", "idempotency", "retry", "breaker", "queue", "subscribe", "errors", "group", "limit", "attempt_timeout")
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
     RETRY_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,8 @@ class CallPolicy(_message.Message):
     SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     deadline: _duration_pb2.Duration
     idempotency: Idempotency
     retry: Retry
@@ -37,7 +39,9 @@ class CallPolicy(_message.Message):
     subscribe: Subscribe
     errors: _containers.RepeatedScalarFieldContainer[str]
     group: str
-    def __init__(self, deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency: _Optional[_Union[Idempotency, _Mapping]] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., breaker: _Optional[_Union[Breaker, _Mapping]] = ..., queue: _Optional[_Union[Queue, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., errors: _Optional[_Iterable[str]] = ..., group: _Optional[str] = ...) -> None: ...
+    limit: Limit
+    attempt_timeout: _duration_pb2.Duration
+    def __init__(self, deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency: _Optional[_Union[Idempotency, _Mapping]] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., breaker: _Optional[_Union[Breaker, _Mapping]] = ..., queue: _Optional[_Union[Queue, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., errors: _Optional[_Iterable[str]] = ..., group: _Optional[str] = ..., limit: _Optional[_Union[Limit, _Mapping]] = ..., attempt_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Idempotency(_message.Message):
     __slots__ = ("key", "keep", "required", "exclusive", "lease")
@@ -54,14 +58,24 @@ class Idempotency(_message.Message):
     def __init__(self, key: _Optional[str] = ..., keep: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., required: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Retry(_message.Message):
-    __slots__ = ("max_attempts", "initial_backoff", "max_backoff")
+    __slots__ = ("max_attempts", "initial_backoff", "max_backoff", "budget")
     MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     INITIAL_BACKOFF_FIELD_NUMBER: _ClassVar[int]
     MAX_BACKOFF_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
     max_attempts: int
     initial_backoff: _duration_pb2.Duration
     max_backoff: _duration_pb2.Duration
-    def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    budget: float
+    def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., budget: _Optional[float] = ...) -> None: ...
+
+class Limit(_message.Message):
+    __slots__ = ("max_concurrent", "max_waiting")
+    MAX_CONCURRENT_FIELD_NUMBER: _ClassVar[int]
+    MAX_WAITING_FIELD_NUMBER: _ClassVar[int]
+    max_concurrent: int
+    max_waiting: int
+    def __init__(self, max_concurrent: _Optional[int] = ..., max_waiting: _Optional[int] = ...) -> None: ...
 
 class Breaker(_message.Message):
     __slots__ = ("failure_rate", "minimum_calls", "window", "consecutive_failures", "open_time", "half_open_calls", "window_time", "slow_call_rate", "slow_call_duration", "mode")

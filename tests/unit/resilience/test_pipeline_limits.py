@@ -1,0 +1,254 @@
+"""The limit, the attempt's time and the fallback around a call."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from laneway import errors
+from laneway.contract.policy import Limit as LimitPolicy
+from laneway.contract.policy import Retry as RetryPolicy
+from laneway.resilience.breaker import Breaker, State
+from laneway.resilience.limit import Limit
+from laneway.resilience.pipeline import Pipeline
+from laneway.resilience.retry import RetryBudget, exhausted
+
+
+@pytest.fixture
+def build(policy, clock):
+    def built(*, limit: int = 1, waiting: int = 0, **changes) -> Pipeline:
+        return Pipeline(
+            "payments",
+            breaker=Breaker("payments", policy, clock=clock, random=lambda: 0.5),
+            retry=RetryPolicy(max_attempts=3, initial_backoff=0.1, max_backoff=1.0),
+            budget=RetryBudget(clock=clock),
+            limit=Limit("payments", LimitPolicy(max_concurrent=limit, max_waiting=waiting), clock=clock),
+            answers=frozenset({"OUT_OF_STOCK"}),
+            clock=clock,
+            sleep=clock.sleep,
+            random=lambda: 1.0,
+            **changes,
+        )
+
+    return built
+
+
+async def answer(number, given):
+    return "answer"
+
+
+async def down(number, given):
+    raise errors.Unavailable("down")
+
+
+async def out_of_time(number, given):
+    raise errors.DeadlineExceeded("no answer in time")
+
+
+async def lesser(error):
+    return f"lesser, for {error}"
+
+
+async def hold(pipeline: Pipeline) -> asyncio.Task[str]:
+    """A call that runs until it is cancelled."""
+    entered = asyncio.Event()
+
+    async def hang(number, given):
+        entered.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(pipeline.call(hang, deadline=None, retryable=False))
+    await entered.wait()
+    return task
+
+
+async def test_a_rejection_of_the_limit_is_neutral_to_the_breaker_and_not_tried_again(build, clock):
+    pipeline = build()
+    running = await hold(pipeline)
+    for _ in range(50):
+        with pytest.raises(errors.ResourceExhausted) as rejected:
+            await pipeline.call(answer, deadline=None, retryable=True)
+        assert exhausted(rejected.value)
+    assert pipeline.breaker.state is State.CLOSED
+    assert clock.slept == []
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert await pipeline.call(answer, deadline=None, retryable=True) == "answer", "a cancelled call leaves its place"
+
+
+async def test_a_probe_that_the_limit_turns_away_gives_its_lease_back(build, clock):
+    pipeline = build(limit=3)
+    for _ in range(5):
+        with suppress(errors.Unavailable):
+            await pipeline.call(down, deadline=None, retryable=False)
+    clock.now += 1.0
+    running = [await hold(pipeline) for _ in range(2)]
+    full = [pipeline.limit.take()]
+    for _ in range(10):
+        with pytest.raises(errors.ResourceExhausted):
+            await pipeline.call(answer, deadline=None, retryable=False)
+    assert full == [True]
+    pipeline.limit.give_back(0.0)
+    assert await pipeline.call(answer, deadline=None, retryable=False) == "answer"
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_a_call_that_waited_has_only_what_remains(build, clock):
+    pipeline = build(waiting=1)
+    running = await hold(pipeline)
+    given = []
+
+    async def note(number, seconds):
+        given.append(seconds)
+
+    waiting = asyncio.ensure_future(pipeline.call(note, deadline=clock.now + 10, retryable=False))
+    await asyncio.sleep(0)
+    clock.now += 4
+    running.cancel()
+    await waiting
+    assert given == [pytest.approx(6)]
+
+
+async def test_an_attempt_has_its_own_time_within_the_deadline(build, clock):
+    given = []
+
+    async def slow(number, seconds):
+        given.append(seconds)
+        clock.now += seconds
+        raise errors.DeadlineExceeded("no answer in time")
+
+    with pytest.raises(errors.DeadlineExceeded):
+        await build(attempt_timeout=2.0).call(slow, deadline=clock.now + 5, retryable=True)
+    assert given == pytest.approx([2.0, 2.0, 5 - 2 - 0.1 - 2 - 0.2])
+    given.clear()
+    with pytest.raises(errors.DeadlineExceeded):
+        await build(attempt_timeout=2.0).call(slow, deadline=None, retryable=False)
+    assert given == [2.0]
+
+
+async def test_our_own_deadline_is_a_failure_of_the_target(build, clock):
+    pipeline = build(patience=0.5)
+    for _ in range(5):
+        with suppress(errors.DeadlineExceeded):
+            await pipeline.call(out_of_time, deadline=clock.now + 0.6, retryable=False)
+    assert pipeline.breaker.state is State.OPEN
+
+
+async def test_a_caller_that_gives_no_time_cannot_open_the_breaker_for_all(build, clock):
+    pipeline = build(patience=0.5)
+    for _ in range(50):
+        with suppress(errors.DeadlineExceeded):
+            await pipeline.call(out_of_time, deadline=clock.now + 0.001, retryable=False)
+    assert pipeline.breaker.state is State.CLOSED
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.Unavailable("e"),
+        errors.DeadlineExceeded("e"),
+        errors.Internal("e"),
+        errors.ResourceExhausted("e"),
+        ConnectionRefusedError("e"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_fallback_answers_for_a_target_that_fails_or_sheds(build, error):
+    async def fails(number, given):
+        raise error
+
+    assert await build().call(fails, deadline=None, retryable=False, fallback=lesser) == "lesser, for e"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NotFound("e"),
+        errors.Aborted("e"),
+        errors.Unavailable("e", reason="OUT_OF_STOCK"),
+        errors.Cancelled("e"),
+        ValueError("e"),
+        asyncio.CancelledError("e"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_fallback_never_stands_in_for_an_answer_or_a_mistake(build, error):
+    async def ends(number, given):
+        raise error
+
+    with pytest.raises(type(error)):
+        await build().call(ends, deadline=None, retryable=False, fallback=lesser)
+
+
+async def test_a_fallback_answers_when_the_breaker_or_the_limit_refuses(build):
+    pipeline = build()
+    running = await hold(pipeline)
+    assert "shed" in await pipeline.call(answer, deadline=None, retryable=True, fallback=lesser)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    for _ in range(5):
+        await pipeline.call(down, deadline=None, retryable=False, fallback=lesser)
+    assert "breaker is open" in await pipeline.call(answer, deadline=None, retryable=True, fallback=lesser)
+
+
+async def test_attempts_leave_the_fallback_its_reserve_of_time(build, clock):
+    given = []
+
+    async def slow(number, seconds):
+        given.append(seconds)
+        clock.now += seconds
+        raise errors.DeadlineExceeded("no answer in time")
+
+    begin = clock.now
+    told = await build().call(slow, deadline=begin + 2, retryable=True, fallback=lesser, reserve=0.5)
+    assert (given, told) == ([1.5], "lesser, for no answer in time")
+    assert clock.now == begin + 1.5
+
+
+async def test_a_call_that_has_only_the_reserve_left_goes_to_the_fallback_at_once(build, clock):
+    told = await build().call(down, deadline=clock.now + 0.4, retryable=True, fallback=lesser, reserve=0.5)
+    assert "was not called" in told
+
+
+async def test_after_the_deadline_nothing_falls_back(build, clock):
+    with pytest.raises(errors.DeadlineExceeded):
+        await build().call(answer, deadline=clock.now, retryable=True, fallback=lesser)
+
+
+async def test_a_fallback_that_takes_too_long_leaves_the_cause(build, clock):
+    async def hangs(error):
+        await asyncio.Event().wait()
+
+    with pytest.raises(errors.Unavailable, match="down"):
+        await build().call(down, deadline=clock.now + 0.01, retryable=False, fallback=hangs)
+
+
+async def test_an_error_of_the_fallback_is_the_calls(build):
+    async def fails(error):
+        raise errors.NotFound("nothing kept")
+
+    with pytest.raises(errors.NotFound):
+        await build().call(down, deadline=None, retryable=False, fallback=fails)
+
+
+async def test_methods_of_a_group_share_a_limit(policy, clock):
+    from laneway.contract.policy import Policy
+    from laneway.resilience.pipeline import Pipelines
+    from tests.unit.resilience.test_pipelines import Method
+
+    limited = Policy(
+        deadline=1, idempotency=None, retry=RetryPolicy(max_attempts=1, initial_backoff=0, max_backoff=0),
+        breaker=policy, queue=None, subscription=None, errors=frozenset(), group="provider",
+        limit=LimitPolicy(max_concurrent=1, max_waiting=0),
+    )  # fmt: skip
+    pipelines = Pipelines(clock=clock, sleep=clock.sleep)
+    authorize = Method("payments", "Authorize", limited)
+    running = await hold(pipelines.of(authorize))
+    with pytest.raises(errors.ResourceExhausted):
+        await pipelines.of(replace(authorize, full_name="Refund")).call(answer, deadline=None, retryable=False)
+    await pipelines.of(replace(authorize, owner="orders")).call(answer, deadline=None, retryable=False)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
