@@ -75,6 +75,13 @@ def test_a_breaker_counts_calls_or_time_failures_and_slowness_as_stated(method) 
         ("{breaker {slow_call_rate: 0}}", "breaker.slow_call_rate is 0; it must be above 0 and at most 1"),
         ("{retry {max_attempts: 0}}", "retry.max_attempts is 0; it must be at least 1"),
         ("{idempotency {} queue {max_attempts: 0}}", "queue.max_attempts is 0; it must be at least 1"),
+        ("{attempt_timeout {}}", "attempt_timeout is 0; it must be at least 0.001"),
+        ("{limit {max_concurrent: -1}}", "limit.max_concurrent is -1; it must be at least 0"),
+        ("{fallback {}}", "fallback.last_good or queue is needed"),
+        ("{fallback {last_good {seconds: 9}}}", "fallback.last_good needs `idempotency_level = NO_SIDE_EFFECTS`"),
+        ("{fallback {queue: true}}", "fallback.queue needs a method that can be awaited and queued"),
+        ("{idempotency {} queue {use: ONLY} fallback {queue: true}}", "fallback.queue needs a method that can be"),
+        ("{fallback {queue: true reserve {seconds: 10}}}", "fallback.reserve is 10; it must leave time"),
         ("{deadline {}}", "deadline is 0; it must be at least 0.001"),
     ],
 )

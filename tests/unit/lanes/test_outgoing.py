@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
+from laneway.call import Lane
 from laneway.contract.model import Method
 from laneway.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from laneway.lanes.dispatch import Arrival
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.transport import Answer
 from laneway.resilience.pipeline import Pipelines
@@ -33,6 +35,7 @@ class Recorder:
     attempts: list[Attempt] = field(default_factory=list)
     fail: Callable[[int], Exception | None] = lambda _: None
     degraded: str | None = None
+    text: str | None = None
 
     async def unary(
         self, method: Method, request: Message, headers: Mapping[str, str], timeout: float | None
@@ -40,7 +43,8 @@ class Recorder:
         self.attempts.append(Attempt(method, request, headers, timeout))
         if error := self.fail(len(self.attempts)):
             raise error
-        return Answer(message=method.output(), degraded=self.degraded)
+        message = method.output() if self.text is None else method.output(text=self.text)
+        return Answer(message=message, degraded=self.degraded)
 
     def stream(self, *_: object) -> AsyncIterator[Message]:
         raise NotImplementedError
@@ -61,7 +65,7 @@ def lanes(shelf: Shelf, transport: Recorder) -> Lanes:
 
     pipelines = Pipelines(clock=shelf.clock, sleep=no_pause)
     return Lanes(
-        transport, pipelines=pipelines, tracing=Tracing("c", "c", None), metrics=Metrics(), monotonic=shelf.clock
+        transport, pipelines=pipelines, tracing=Tracing("c", "c", shelf.spans), metrics=Metrics(), monotonic=shelf.clock
     )
 
 
@@ -163,6 +167,60 @@ async def test_a_degraded_answer_degrades_the_handlers(shelf: Shelf, lanes: Lane
 
     shelf.handle("Put", put)
     assert (await shelf.call("Put")).degraded == "stale"
+
+
+async def test_all_reasons_for_which_an_answer_is_degraded_are_told_once(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    async def put(request: Any, call: Any) -> Any:
+        for reason in ("stale", "late", "stale"):
+            transport.degraded = reason
+            await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+        return shelf.reply("done")
+
+    shelf.handle("Put", put)
+    assert (await shelf.call("Put")).degraded == "stale; late"
+
+
+@pytest.mark.parametrize(("attempt", "attempts"), [(1, 3), (2, 1)])
+async def test_where_a_layer_above_tries_again_this_one_does_not(
+    shelf: Shelf, lanes: Lanes, transport: Recorder, attempt: int, attempts: int
+) -> None:
+    async def put(request: Any, call: Any) -> Any:
+        await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+
+    transport.fail = lambda _: Unavailable("no")
+    shelf.handle("Put", put)
+    arrival = Arrival(lane=Lane.GRPC, attempt=attempt)
+    with pytest.raises(Unavailable):
+        await shelf.dispatcher.unary(shelf.method("Put"), shelf.request("Put"), arrival)
+    assert len(transport.attempts) == attempts
+
+
+async def test_work_that_is_delivered_again_may_still_try_its_calls_again(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    async def tidy(request: Any, call: Any) -> Any:
+        await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+
+    transport.fail = lambda _: Unavailable("no")
+    shelf.handle("Tidy", tidy)
+    arrival = Arrival(lane=Lane.QUEUE, message_id="m1", attempt=7)
+    with pytest.raises(Unavailable):
+        await shelf.dispatcher.deliver(shelf.method("Tidy"), shelf.request("Tidy"), arrival)
+    assert len(transport.attempts) == 3
+
+
+async def test_a_call_that_was_refused_on_this_side_has_its_span(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    transport.fail = lambda _: Unavailable("no", reason="UNREACHABLE")
+    for _ in range(6):
+        with pytest.raises(Unavailable):
+            await lanes.call(shelf.method("Slow"), shelf.request("Slow"))
+    spans = shelf.spans.get_finished_spans()
+    reasons = [span.attributes["laneway.reason"] for span in spans if span.name == "test.shelf.v1.Shelf/Slow"]
+    assert reasons == ["UNREACHABLE"] * 5 + ["BREAKER_OPEN"]
 
 
 async def test_a_remote_call_in_an_explicit_transaction_is_refused(

@@ -116,8 +116,10 @@ class Call:
             raise DeadlineExceeded(f"{self.method.full_name}: the caller's deadline has passed.")
 
     def degrade(self, reason: str) -> None:
-        """Mark the answer as less than the full one; callers see the reason."""
-        self.degraded = reason
+        """Mark the answer as less than the full one; callers see the reason, or all of them."""
+        reasons = [] if self.degraded is None else self.degraded.split("; ")
+        if reason not in reasons:
+            self.degraded = "; ".join([*reasons, reason])
 
     # Reads
 

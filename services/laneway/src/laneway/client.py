@@ -3,7 +3,7 @@
 The generated classes build on these; what carries the calls is `laneway.lanes.outgoing.Lanes`.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import ClassVar, Generic, TypeVar, cast
 
@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from laneway.contract.model import Method, method_of
 from laneway.errors import NotFound
+from laneway.lanes.fallback import Own
 from laneway.lanes.outgoing import Lanes, Started
 
 __all__ = [
@@ -66,10 +67,17 @@ class Unary(_Bound, Generic[Req, Res]):
     """A method whose answer is awaited."""
 
     async def __call__(
-        self, request: Req, *, timeout: float | None = None, key: str | None = None, step: str | None = None
+        self,
+        request: Req,
+        *,
+        timeout: float | None = None,
+        key: str | None = None,
+        step: str | None = None,
+        fallback: Callable[[Req, Exception], Awaitable[Res]] | None = None,
     ) -> Res:
         """Call it; see `Lanes.call`."""
-        answer = await self._lanes.call(self.method, request, timeout=timeout, key=key, step=step)
+        own = cast("Own | None", fallback)
+        answer = await self._lanes.call(self.method, request, timeout=timeout, key=key, step=step, fallback=own)
         return cast(Res, answer.message)
 
 

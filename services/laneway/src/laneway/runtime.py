@@ -135,7 +135,7 @@ async def process(name: str, factory: Factory, settings: Settings) -> AsyncItera
             stack.enter_context(serve_admin(health, metrics.render, host=settings.host, port=settings.admin_port))
         transport = GrpcTransport(settings.target)
         stack.push_async_callback(transport.close)
-        pipelines = Pipelines(listeners=[metrics.breaker_changed])
+        pipelines = Pipelines(listeners=[metrics.breaker_changed], refused=metrics.refused)
         lanes = Lanes(transport, pipelines=pipelines, tracing=tracing, metrics=metrics, tuning=tuning)
         await stack.enter_async_context(running(tuning.keep()))
         yield Process(factory(lanes), settings, tracing, metrics, tuning, health, lanes, pipelines)

@@ -123,7 +123,13 @@ class _LocalTransport:
         self, method: Method, request: Message, headers: Mapping[str, str], timeout: float | None
     ) -> Answer:
         host = self._host(method)
-        arrival = Arrival(lane=Lane.GRPC, headers=headers, timeout=timeout, key=headers.get(names.IDEMPOTENCY_KEY))
+        arrival = Arrival(
+            lane=Lane.GRPC,
+            headers=headers,
+            timeout=timeout,
+            key=headers.get(names.IDEMPOTENCY_KEY),
+            attempt=int(headers.get(names.ATTEMPT, 1)),
+        )
         own = host.dispatcher.contract.methods[method.full_name]
         answer = await host.dispatcher.unary(own, method.input.FromString(request.SerializeToString()), arrival)
         message = method.output.FromString(answer.message.SerializeToString())

@@ -16,7 +16,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from laneway.contract.policy import Policy, QueueUse, Work, resolve, stated
+from laneway.contract.policy import Fallback, Policy, QueueUse, Work, resolve, stated
 from laneway.errors import ConfigurationError
 from laneway.v1 import call_pb2
 
@@ -37,6 +37,8 @@ class Method:
     server_streaming: bool
     safe: bool
     """The contract says that a repeated call changes nothing (`idempotency_level`)."""
+    reads: bool
+    """The contract says that the call changes nothing at all (`NO_SIDE_EFFECTS`)."""
     policy: Policy
     http: tuple[HttpRule, ...]
 
@@ -135,6 +137,7 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         client_streaming=descriptor.client_streaming,
         server_streaming=descriptor.server_streaming,
         safe=options.idempotency_level != options.IDEMPOTENCY_UNKNOWN,
+        reads=options.idempotency_level == options.NO_SIDE_EFFECTS,
         policy=resolve(descriptor),
         http=(rule, *rule.additional_bindings) if rule.WhichOneof("pattern") else (),
     )
@@ -168,8 +171,19 @@ def _problems(method: Method) -> Iterator[str]:
         yield "a subscription cannot be called; remove its google.api.http."
     if policy.idempotency and policy.idempotency.key:
         yield from _key_problems(descriptor_of(method.input), policy.idempotency.key)
+    if policy.fallback:
+        yield from _fallback_problems(method, policy.fallback)
     if policy.idempotency and method.streaming:
         yield "idempotency of streams is not supported; remove `idempotency`."
+
+
+def _fallback_problems(method: Method, fallback: Fallback) -> Iterator[str]:
+    if method.streaming:
+        yield "a stream has no fallback; remove `fallback`."
+    if fallback.last_good is not None and not method.reads:
+        yield "fallback.last_good needs `idempotency_level = NO_SIDE_EFFECTS`: a write can only fall back to the queue."
+    if fallback.queue and (method.policy.queue is None or not method.awaitable):
+        yield "fallback.queue needs a method that can be awaited and queued; declare `queue {use: ALLOWED}`."
 
 
 def _key_problems(message: Descriptor, path: str) -> Iterator[str]:

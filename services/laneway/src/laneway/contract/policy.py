@@ -62,6 +62,26 @@ class Limit:
         yield from _outside(self, max_concurrent=0, max_waiting=0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """What stands in for an answer: the last good one, `last_good` seconds old at most, or the queued call.
+
+    Attempts leave it `reserve` seconds before the deadline.
+    """
+
+    last_good: float | None
+    queue: bool
+    reserve: float
+
+    def problems(self) -> Iterator[str]:
+        """What cannot be obeyed."""
+        yield from _outside(self, reserve=0)
+        if self.last_good is not None:
+            yield from _outside(self, last_good=_SHORTEST)
+        if (self.last_good is not None) == self.queue:
+            yield "last_good or queue is needed, and not both: the one is for reads, the other for writes."
+
+
 class BreakerMode(Enum):
     """What a breaker does about what it counts."""
 
@@ -157,6 +177,7 @@ class Policy:
     errors: frozenset[str]
     limit: Limit = Limit(max_concurrent=0, max_waiting=0)
     attempt_timeout: float | None = None
+    fallback: Fallback | None = None
     group: str | None = None
 
     @property
@@ -169,8 +190,10 @@ class Policy:
         yield from _outside(self, deadline=_SHORTEST)
         if self.attempt_timeout is not None:
             yield from _outside(self, attempt_timeout=_SHORTEST)
-        for name in ("retry", "limit", "breaker", "queue", "subscription"):
-            part: Retry | Limit | Breaker | Work | None = getattr(self, name)
+        if self.fallback is not None and self.fallback.reserve >= self.deadline:
+            yield f"fallback.reserve is {self.fallback.reserve:g}; it must leave time to call before the deadline."
+        for name in ("retry", "limit", "breaker", "fallback", "queue", "subscription"):
+            part: Retry | Limit | Breaker | Fallback | Work | None = getattr(self, name)
             if part is not None:
                 yield from (f"{name}.{problem}" for problem in part.problems())
 
@@ -194,6 +217,9 @@ def _seconds(value: float) -> Duration:
 
 M = TypeVar("M", bound=Message)
 
+FALLBACK_RESERVE = 0.1
+"""Seconds before the deadline that attempts leave to a fallback which says nothing of it."""
+
 BUILT_IN = call_pb2.CallPolicy(
     deadline=_seconds(10),
     retry=call_pb2.Retry(max_attempts=3, initial_backoff=_seconds(0.05), max_backoff=_seconds(1), budget=0.1),
@@ -212,6 +238,7 @@ BUILT_IN = call_pb2.CallPolicy(
     ),
 )
 _IDEMPOTENCY = call_pb2.Idempotency(keep=_seconds(86_400), required=False, exclusive=False, lease=_seconds(30))
+_FALLBACK = call_pb2.Fallback(queue=False, reserve=_seconds(FALLBACK_RESERVE))
 _QUEUE = call_pb2.Queue(
     name="default",
     run_timeout=_seconds(60),
@@ -262,6 +289,7 @@ def _policy(merged: call_pb2.CallPolicy, own: call_pb2.CallPolicy) -> Policy:
         limit=Limit(max_concurrent=merged.limit.max_concurrent, max_waiting=merged.limit.max_waiting),
         attempt_timeout=_of(merged.attempt_timeout) if merged.HasField("attempt_timeout") else None,
         breaker=_breaker(merged.breaker),
+        fallback=_fallback(merged) if own.HasField("fallback") else None,
         queue=_queue(merged) if own.HasField("queue") else None,
         subscription=_subscription(merged) if own.HasField("subscribe") else None,
         errors=frozenset(merged.errors),
@@ -313,6 +341,15 @@ def _idempotency(merged: call_pb2.CallPolicy) -> Idempotency:
         required=value.required,
         exclusive=value.exclusive,
         lease=_of(value.lease),
+    )
+
+
+def _fallback(merged: call_pb2.CallPolicy) -> Fallback:
+    value = _over(_FALLBACK, merged.fallback)
+    return Fallback(
+        last_good=_of(value.last_good) if value.HasField("last_good") else None,
+        queue=value.queue,
+        reserve=_of(value.reserve),
     )
 
 

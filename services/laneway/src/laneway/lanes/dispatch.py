@@ -150,12 +150,18 @@ class Dispatcher:
 
     async def _unary(self, method: Method, request: Message, arrival: Arrival) -> Answer:
         facts = self._facts(method, request, arrival)
-        with self._observed(facts):
-            claim = claim_of(facts, request)
-            if claim is None or self._claims is None:
-                return await self._run(facts, request, None)
-            async with self._claims.alone(claim):
-                return await self._replay(claim, facts) or await self._run_leased(facts, request, claim)
+        with self._observed(facts) as span:
+            answer = await self._once(facts, request)
+            if answer.degraded is not None:
+                span.set_attribute(names.IS_DEGRADED, answer.degraded)
+            return answer
+
+    async def _once(self, facts: Facts, request: Message) -> Answer:
+        claim = claim_of(facts, request)
+        if claim is None or self._claims is None:
+            return await self._run(facts, request, None)
+        async with self._claims.alone(claim):
+            return await self._replay(claim, facts) or await self._run_leased(facts, request, claim)
 
     def _facts(self, method: Method, request: Message | None, arrival: Arrival) -> Facts:
         policy = self._tuning.of(method)
@@ -176,7 +182,7 @@ class Dispatcher:
         )
 
     @contextmanager
-    def _observed(self, facts: Facts) -> Iterator[None]:
+    def _observed(self, facts: Facts) -> Iterator[Span]:
         method, tracing = facts.method, self._surroundings.tracing
         if facts.message_id is not None:
             kind, name = SpanKind.CONSUMER, names.process_span(method.queue_name)
@@ -186,10 +192,10 @@ class Dispatcher:
             attributes = names.rpc(method.service_name, method.name)
         attributes = {**attributes, names.LANE: facts.lane.value}
         with (
-            tracing.span(name, kind, attributes, parent=tracing.extract(facts.headers)),
+            tracing.span(name, kind, attributes, parent=tracing.extract(facts.headers)) as span,
             self._metrics.call("server", method.full_name, facts.lane.value),
         ):
-            yield
+            yield span
 
     async def _replay(self, claim: Claim, facts: Facts) -> Answer | None:
         if self._claims is None or (outcome := await self._claims.outcome(claim)) is None:

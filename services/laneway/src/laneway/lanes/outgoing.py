@@ -1,7 +1,7 @@
 """Calls that leave a process: each carried by the policy of its contract.
 
-`Lanes` is what a service's factory is given to build its clients with. It knows the order — deadline, retry with its
-budget, breaker, attempt — and hands attempts to a transport; a started call it hands to the caller's own transaction.
+`Lanes` is what a service's factory is given to build its clients with. It gives a call its key, its deadline and its
+fallback, and its attempts to a transport by way of a pipeline; a started call it hands to the caller's own transaction.
 """
 
 import asyncio
@@ -19,13 +19,15 @@ from opentelemetry.trace import SpanKind
 
 from laneway.call import Call, current_call
 from laneway.contract.model import Method, read_path, write_path
+from laneway.contract.policy import FALLBACK_RESERVE
 from laneway.contract.tuning import Tuning
-from laneway.errors import DeadlineExceeded, FailedPrecondition, NotFound
+from laneway.errors import DeadlineExceeded, FailedPrecondition, LanewayError, NotFound
+from laneway.lanes.fallback import Fallbacks, Own, Question
 from laneway.lanes.operation import operation_name, queued
 from laneway.lanes.status import error_from
 from laneway.lanes.system import GET_OPERATION, START
 from laneway.lanes.transport import Answer, Transport
-from laneway.resilience.pipeline import Pipelines
+from laneway.resilience.pipeline import Attempt, Pipeline, Pipelines
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
@@ -35,7 +37,7 @@ Res = TypeVar("Res", bound=Message)
 
 
 class Lanes:
-    """Carries calls by their policy: deadline → retry → breaker → attempt."""
+    """Carries calls by their policy: fallback → deadline → retry → breaker → limit → attempt."""
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Lanes:
         self._tracing = tracing
         self._metrics = metrics
         self._monotonic = monotonic
+        self._fallbacks = Fallbacks(tracing=tracing, metrics=metrics, clock=monotonic)
 
     async def call(
         self,
@@ -63,32 +66,74 @@ class Lanes:
         key: str | None = None,
         step: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        fallback: Own | None = None,
     ) -> Answer:
         """Make a unary call and wait for its answer.
 
         `timeout` (seconds) can only shorten what the contract and the calling handler's deadline leave. `step`
-        names the call where a handler makes the same one twice.
+        names the call where a handler makes the same one twice. `fallback` answers a read whose target fails, in the
+        place of what the contract says of it.
         """
         caller = _caller(method)
         request, key = _keyed(method, request, key, step, caller)
+        policy = self._tuning.of(method)
         deadline = self._deadline(method, timeout, caller)
-        pipeline = self._pipelines.of(method, self._tuning.of(method))
-        retryable = method.repeatable
-        attributes = names.rpc(method.service_name, method.name)
 
-        async def attempt(number: int, remaining: float | None) -> Answer:
-            headers = {**(metadata or {}), names.ATTEMPT: str(number)}
-            if key is not None:
-                headers[names.IDEMPOTENCY_KEY] = key
-            with self._tracing.span(names.rpc_span(method.service_name, method.name), SpanKind.CLIENT, attributes):
-                self._tracing.inject(headers)
-                return await self._transport.unary(method, request, headers, remaining)
+        async def enqueue() -> str:
+            left = deadline - self._monotonic()
+            return (await self._start(method, request, caller, key=key, timeout=left)).name
 
+        question = Question(method, request, None)
+        lesser = self._fallbacks.of(question, policy.fallback, own=fallback, enqueue=enqueue)
+        pipeline = self._pipelines.of(method, policy)
+        attempt = self._attempt(method, request, key, metadata or {}, pipeline)
         with self._metrics.call("client", method.full_name, "grpc"):
-            answer = await pipeline.call(attempt, deadline=deadline, retryable=retryable)
+            try:
+                answer = await pipeline.call(
+                    attempt,
+                    deadline=deadline,
+                    retryable=method.repeatable and not _is_retried(caller),
+                    fallback=lesser,
+                    reserve=FALLBACK_RESERVE if policy.fallback is None else policy.fallback.reserve,
+                )
+            except LanewayError as error:
+                self._show(method, pipeline, error)
+                raise
+        self._fallbacks.answered(question, policy.fallback, answer)
         if answer.degraded and caller is not None:
             caller.degrade(answer.degraded)
         return answer
+
+    def _attempt(
+        self, method: Method, request: Message, key: str | None, metadata: Mapping[str, str], pipeline: Pipeline
+    ) -> Attempt[Answer]:
+        """One attempt after the other, each with its span."""
+        attributes = names.rpc(method.service_name, method.name)
+
+        async def attempt(number: int, remaining: float | None) -> Answer:
+            headers = {**metadata, names.ATTEMPT: str(number)}
+            if key is not None:
+                headers[names.IDEMPOTENCY_KEY] = key
+            if number > 1:
+                self._metrics.retried(method.full_name)
+            facts = {names.ATTEMPT_NUMBER: number, names.BREAKER_STATE: pipeline.breaker.state.value}
+            name = names.rpc_span(method.service_name, method.name)
+            with self._tracing.span(name, SpanKind.CLIENT, {**attributes, **facts}) as span:
+                self._tracing.inject(headers)
+                answer = await self._transport.unary(method, request, headers, remaining)
+                if answer.degraded:
+                    span.set_attribute(names.IS_DEGRADED, answer.degraded)
+                return answer
+
+        return attempt
+
+    def _show(self, method: Method, pipeline: Pipeline, error: LanewayError) -> None:
+        """A call that was refused on this side made no attempt; it has its span all the same."""
+        if error.metadata.get("target") == pipeline.breaker.target:
+            attributes = names.rpc(method.service_name, method.name)
+            name = names.rpc_span(method.service_name, method.name)
+            with contextlib.suppress(LanewayError), self._tracing.span(name, SpanKind.CLIENT, attributes):
+                raise error
 
     async def stream(
         self,
@@ -122,12 +167,24 @@ class Lanes:
         """Queue a call: in the caller's own transaction where it has one, otherwise with its owner."""
         caller = current_call.get()
         request, key = _keyed(method, request, key, step, caller)
+        return await self._start(method, request, caller, key=key, after=after)
+
+    async def _start(
+        self,
+        method: Method,
+        request: Message,
+        caller: Call | None,
+        *,
+        key: str | None,
+        after: float = 0,
+        timeout: float | None = None,
+    ) -> "Started[Message]":
         if caller is None or not caller.has_store:
             if after:
                 raise FailedPrecondition(
                     f"{method.full_name}: a delayed start needs the caller's own database; start it without `after`."
                 )
-            return await self._accept(method, request, key)
+            return await self._accept(method, request, key, timeout)
         operation = str(uuid.uuid4())
         span = self._tracing.start_span(
             names.publish_span(method.queue_name),
@@ -139,9 +196,11 @@ class Lanes:
         caller.start(queued(method, request, operation, headers, caller.now(), after), span)
         return Started(operation_name(method.owner, operation), method, self)
 
-    async def _accept(self, method: Method, request: Message, key: str | None) -> "Started[Message]":
+    async def _accept(
+        self, method: Method, request: Message, key: str | None, timeout: float | None
+    ) -> "Started[Message]":
         start = system_pb2.StartRequest(method=method.full_name, payload=request.SerializeToString())
-        answer = await self.call(START.at(method.owner), start, key=key or str(uuid.uuid4()))
+        answer = await self.call(START.at(method.owner), start, key=key or str(uuid.uuid4()), timeout=timeout)
         operation = cast(operations_pb2.Operation, answer.message)
         return Started(operation.name, method, self)
 
@@ -184,6 +243,11 @@ def _caller(method: Method) -> Call | None:
     if caller is not None:
         caller.require_no_transaction(f"a call of {method.full_name}")
     return caller
+
+
+def _is_retried(caller: Call | None) -> bool:
+    """Whether a layer above retries already: its attempts and ours would multiply."""
+    return caller is not None and caller.facts.message_id is None and caller.attempt > 1
 
 
 def _keyed(

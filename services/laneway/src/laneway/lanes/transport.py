@@ -11,11 +11,15 @@ from laneway.contract.model import Method
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a callee said: its message, and how it came by it."""
+    """What a callee said: its message, and how it came by it.
+
+    `operation` names what became of a call that was queued instead; its message is empty.
+    """
 
     message: Message
     replayed: bool = False
     degraded: str | None = None
+    operation: str | None = None
 
 
 class Transport(Protocol):

@@ -31,6 +31,9 @@ Attempt = Callable[[int, float | None], Awaitable[T]]
 Fallback = Callable[[Exception], Awaitable[T]]
 """Makes a lesser answer, given what kept the call from its own."""
 
+RefusalListener = Callable[[str, str], None]
+"""Is told the target and the reason of each call that was refused on this side."""
+
 FAIR_SHARE = 0.1
 """An attempt that was given less than this share of the policy's time, and ran out of it, says nothing of its target:
 or a stranger at the edge could open a breaker for all by asking for a millisecond."""
@@ -54,6 +57,7 @@ class Pipeline:
         attempt_timeout: float | None = None,
         patience: float = 0.0,
         answers: frozenset[str] = frozenset(),
+        refused: RefusalListener | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
@@ -65,6 +69,7 @@ class Pipeline:
         self._patience = patience
         self._retrying = Retrying(retry, budget, random=random)
         self._answers = answers
+        self._refused = refused
         self._clock = clock
         self._sleep = sleep
 
@@ -174,7 +179,7 @@ class Pipeline:
         try:
             await limit.wait(deadline)
         except LanewayError as rejection:
-            mark_exhausted(rejection)
+            self._note(rejection)
             raise
 
     async def _limited(self, attempt: Attempt[T], number: int, given: float | None) -> T:
@@ -202,8 +207,13 @@ class Pipeline:
         try:
             return self.breaker.acquire()
         except LanewayError as refusal:
-            mark_exhausted(refusal)
+            self._note(refusal)
             raise refusal from cause
+
+    def _note(self, refusal: LanewayError) -> None:
+        mark_exhausted(refusal)
+        if self._refused is not None:
+            self._refused(self.target, refusal.reason or "")
 
     def _give_up(self, error: LanewayError) -> None:
         if self._retrying.enabled:
@@ -236,11 +246,13 @@ class Pipelines:
         self,
         *,
         listeners: Sequence[StateListener] = (),
+        refused: RefusalListener | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:
         self._listeners = tuple(listeners)
+        self._refused = refused
         self._clock = clock
         self._sleep = sleep
         self._random = random
@@ -279,6 +291,7 @@ class Pipelines:
             attempt_timeout=policy.attempt_timeout,
             patience=FAIR_SHARE * min(policy.deadline, policy.attempt_timeout or policy.deadline),
             answers=policy.errors,
+            refused=self._refused,
             clock=self._clock,
             sleep=self._sleep,
             random=self._random,

@@ -29,6 +29,13 @@ class Metrics:
         self._transitions = Counter(
             "laneway_breaker_transitions", "Changes of state", ["target", "state"], registry=self.registry
         )
+        self._retries = Counter("laneway_retries", "Attempts after the first", ["method"], registry=self.registry)
+        self._refusals = Counter(
+            "laneway_refusals", "Calls refused on this side", ["target", "reason"], registry=self.registry
+        )
+        self._fallbacks = Counter(
+            "laneway_fallbacks", "Lesser answers given", ["method", "kind"], registry=self.registry
+        )
         self._deliveries = Counter(
             "laneway_queue_deliveries", "Messages run", ["queue", "outcome"], registry=self.registry
         )
@@ -65,6 +72,18 @@ class Metrics:
         state = str(getattr(after, "value", after)).lower().replace("-", "_")
         self._breakers.labels(target).set(STATES.index(state) if state in STATES else 0)
         self._transitions.labels(target, state).inc()
+
+    def retried(self, method: str) -> None:
+        """A call is attempted again."""
+        self._retries.labels(method).inc()
+
+    def refused(self, target: str, reason: str) -> None:
+        """A breaker or a limit let a call not go out; a listener of `laneway.resilience.pipeline`."""
+        self._refusals.labels(target, reason).inc()
+
+    def fell_back(self, method: str, kind: str) -> None:
+        """A `last_good`, `queue` or `handler` answer was given."""
+        self._fallbacks.labels(method, kind).inc()
 
     def delivered(self, queue: str, outcome: str) -> None:
         """A worker ended a message as `done`, `retry` or `park`."""

@@ -7,6 +7,13 @@ wire format.
 from collections.abc import Mapping
 
 LANE = "laneway.lane"
+IS_DEGRADED = "laneway.degraded"
+REASON = "laneway.reason"
+ATTEMPT_NUMBER = "laneway.attempt"
+BREAKER_STATE = "laneway.breaker.state"
+
+PRINTABLE = " !#$&'()*+,/:;<=>?@[]^`{|}\"\\"
+"""Printable ASCII that a header carries unquoted, besides what `urllib.parse.quote` leaves alone; not `%`."""
 
 IDEMPOTENCY_KEY = "idempotency-key"
 ATTEMPT = "laneway-attempt"
@@ -26,6 +33,11 @@ def rpc_span(service: str, method: str) -> str:
 def rpc(service: str, method: str) -> dict[str, str]:
     """Attributes of a span of a gRPC call, either side."""
     return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method, LANE: "grpc"}
+
+
+def fallback_span(service: str, method: str) -> str:
+    """`fallback shop.inventory.v1.Inventory/CheckStock`."""
+    return f"fallback {service}/{method}"
 
 
 def publish_span(queue: str) -> str:

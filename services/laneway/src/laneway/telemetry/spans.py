@@ -1,7 +1,7 @@
 """A span for those who make many: what the SDK's processors and exporters take, without its checks and locks.
 
 The attributes that Laneway sets are plain values of its own, so nothing has to be cleaned, counted or guarded, and a
-span belongs to one task. Why not the SDK's: docs/decisions/0011-lean-spans.md.
+span belongs to one task. Why not the SDK's: docs/decisions/0013-lean-spans.md.
 """
 
 import time

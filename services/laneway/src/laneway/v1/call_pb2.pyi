@@ -20,7 +20,7 @@ EVENT_FIELD_NUMBER: _ClassVar[int]
 event: _descriptor.FieldDescriptor
 
 class CallPolicy(_message.Message):
-    __slots__ = ("deadline", "idempotency", "retry", "breaker", "queue", "subscribe", "errors", "group", "limit", "attempt_timeout")
+    __slots__ = ("deadline", "idempotency", "retry", "breaker", "queue", "subscribe", "errors", "group", "limit", "attempt_timeout", "fallback")
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
     RETRY_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class CallPolicy(_message.Message):
     GROUP_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_FIELD_NUMBER: _ClassVar[int]
     deadline: _duration_pb2.Duration
     idempotency: Idempotency
     retry: Retry
@@ -41,7 +42,8 @@ class CallPolicy(_message.Message):
     group: str
     limit: Limit
     attempt_timeout: _duration_pb2.Duration
-    def __init__(self, deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency: _Optional[_Union[Idempotency, _Mapping]] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., breaker: _Optional[_Union[Breaker, _Mapping]] = ..., queue: _Optional[_Union[Queue, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., errors: _Optional[_Iterable[str]] = ..., group: _Optional[str] = ..., limit: _Optional[_Union[Limit, _Mapping]] = ..., attempt_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    fallback: Fallback
+    def __init__(self, deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency: _Optional[_Union[Idempotency, _Mapping]] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., breaker: _Optional[_Union[Breaker, _Mapping]] = ..., queue: _Optional[_Union[Queue, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., errors: _Optional[_Iterable[str]] = ..., group: _Optional[str] = ..., limit: _Optional[_Union[Limit, _Mapping]] = ..., attempt_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fallback: _Optional[_Union[Fallback, _Mapping]] = ...) -> None: ...
 
 class Idempotency(_message.Message):
     __slots__ = ("key", "keep", "required", "exclusive", "lease")
@@ -68,6 +70,16 @@ class Retry(_message.Message):
     max_backoff: _duration_pb2.Duration
     budget: float
     def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., budget: _Optional[float] = ...) -> None: ...
+
+class Fallback(_message.Message):
+    __slots__ = ("last_good", "queue", "reserve")
+    LAST_GOOD_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    RESERVE_FIELD_NUMBER: _ClassVar[int]
+    last_good: _duration_pb2.Duration
+    queue: bool
+    reserve: _duration_pb2.Duration
+    def __init__(self, last_good: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue: _Optional[bool] = ..., reserve: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Limit(_message.Message):
     __slots__ = ("max_concurrent", "max_waiting")

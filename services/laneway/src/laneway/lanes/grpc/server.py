@@ -30,9 +30,6 @@ MAX_CONNECTION_AGE = 300.0
 LIVENESS = "liveness"
 """The name under which health says that the loop turns; the others say whether calls are taken."""
 
-_AS_IT_IS = " !#$&'()*+,/:;<=>?@[]^`{|}\"\\"
-"""Printable ASCII that a trailer carries unquoted, besides what `quote` leaves alone; not `%`."""
-
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -162,12 +159,18 @@ def _arrival(context: "grpc.aio.ServicerContext[Any, Any]") -> Arrival:
         headers=headers,
         timeout=context.time_remaining(),
         key=headers.get(names.IDEMPOTENCY_KEY),
+        attempt=_attempt(headers.get(names.ATTEMPT, "")),
     )
+
+
+def _attempt(value: str) -> int:
+    """Which attempt of its caller's it is; what does not say so is the first."""
+    return int(value) if value.isascii() and value.isdecimal() and len(value) < 4 else 1
 
 
 def _trailers(answer: Answer) -> tuple[tuple[str, str], ...]:
     # A reason is for people and may be of any script; metadata is ASCII.
-    degraded = () if answer.degraded is None else ((names.DEGRADED, quote(answer.degraded, safe=_AS_IT_IS)),)
+    degraded = () if answer.degraded is None else ((names.DEGRADED, quote(answer.degraded, safe=names.PRINTABLE)),)
     return (*degraded, (names.REPLAYED, "true")) if answer.replayed else degraded
 
 

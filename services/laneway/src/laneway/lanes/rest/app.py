@@ -7,11 +7,13 @@ is lost, and costs every request what only its own routes need.
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from google.protobuf.message import Message
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 from starlette.types import Receive, Scope, Send
@@ -183,18 +185,17 @@ class Transcoder:
 
     async def _call(self, binding: Binding, message: Message, *, key: str | None, timeout: float | None) -> Reply:
         answer = await self._lanes.call(binding.method, message, key=key, timeout=timeout)
-        body, media = binding.answer(answer.message)
-        reply = Reply(body, media)
-        if answer.degraded is not None:
-            reply.headers["Laneway-Degraded"] = answer.degraded
+        headers = _degraded(answer.degraded)
         if answer.replayed:
-            reply.headers["Idempotent-Replayed"] = "true"
-        return reply
+            headers["Idempotent-Replayed"] = "true"
+        if answer.operation is not None:  # its fallback has queued it
+            return _accepted(answer.operation, headers)
+        body, media = binding.answer(answer.message)
+        return Reply(body, media, headers=headers)
 
     async def _start(self, method: Method, message: Message, key: str | None) -> Reply:
         started = await self._lanes.start(method, message, key=key)
-        headers = {"Location": f"/v1/{started.name}", "Preference-Applied": "respond-async"}
-        return Reply(orjson.dumps({"name": started.name, "done": False}), JSON, 202, headers)
+        return _accepted(started.name, {"Preference-Applied": "respond-async"})
 
     async def _stream(self, binding: Binding, message: Message, request: Incoming, timeout: float | None) -> Streamed:
         replies = self._lanes.stream(binding.method, message, timeout=timeout)
@@ -218,3 +219,16 @@ class Transcoder:
 def _traceparent(span: Span) -> str:
     context = span.get_span_context()
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def _degraded(reason: str | None) -> dict[str, str]:
+    if reason is None:
+        return {}
+    trace.get_current_span().set_attribute(names.IS_DEGRADED, reason)
+    # A reason is for people and may be of any script; a header is ASCII.
+    return {"Laneway-Degraded": quote(reason, safe=names.PRINTABLE)}
+
+
+def _accepted(operation: str, headers: dict[str, str]) -> Reply:
+    body = orjson.dumps({"name": operation, "done": False})
+    return Reply(body, JSON, 202, {"Location": f"/v1/{operation}", **headers})
