@@ -82,6 +82,7 @@ def test_a_breaker_counts_calls_or_time_failures_and_slowness_as_stated(method) 
         ("{fallback {queue: true}}", "fallback.queue needs a method that can be awaited and queued"),
         ("{idempotency {} queue {use: ONLY} fallback {queue: true}}", "fallback.queue needs a method that can be"),
         ("{fallback {queue: true reserve {seconds: 10}}}", "fallback.reserve is 10; it must leave time"),
+        ("{max_deadline {seconds: 9}}", "max_deadline is 9; it must be at least the deadline, 10"),
         ("{deadline {}}", "deadline is 0; it must be at least 0.001"),
     ],
 )

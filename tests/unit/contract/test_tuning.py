@@ -20,6 +20,7 @@ service Shelf {
     option (laneway.v1.call) = {idempotency {} queue {use: ONLY run_timeout {seconds: 9}}};
   }
   rpc Get(Request) returns (Reply);
+  rpc Find(Request) returns (Reply) { option (laneway.v1.call) = {max_deadline {seconds: 6}}; }
 }
 """
 
@@ -81,6 +82,12 @@ def test_a_method_is_over_its_service_is_over_the_defaults_is_over_the_contract(
     assert (put.queue.max_attempts, put.queue.run_timeout, put.queue.queue) == (2, 9, "default")
 
 
+def test_no_deployment_goes_above_the_owners_ceiling(methods: dict[str, Method], folder: Path) -> None:
+    write(folder, 1, "defaults: {deadline: 60s}")
+    tuning = Tuning(folder)
+    assert (tuning.of(methods["Find"]).deadline, tuning.of(methods["Get"]).deadline) == (6, 60)
+
+
 def test_a_breaker_can_be_forced_open_by_the_deployment(methods: dict[str, Method], folder: Path) -> None:
     write(folder, 1, "methods: {test.shelf.v1.Shelf.Get: {breaker: {mode: FORCED_OPEN}}}")
     assert Tuning(folder).of(methods["Get"]).breaker.mode is BreakerMode.FORCED_OPEN
@@ -99,6 +106,8 @@ def test_a_breaker_can_be_forced_open_by_the_deployment(methods: dict[str, Metho
         ("defaults: {breaker: {failure_rate: 2}}", "breaker.failure_rate is 2"),
         ("methods: {a.B.C: {idempotency: {}}}", "`idempotency` of a.B.C is the contract's"),
         ("methods: {a.B.C: {queue: {name: other}}}", "`queue.name` of a.B.C is the contract's"),
+        ("defaults: {max_deadline: 60s}", "`max_deadline` of defaults is the contract's"),
+        ("defaults: {fallback: {queue: true}}", "`fallback.queue` of defaults is the contract's"),
         ("defaults: {errors: [X]}", "`errors` of defaults is the contract's"),
     ],
 )

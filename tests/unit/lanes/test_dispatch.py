@@ -82,6 +82,43 @@ async def test_of_two_at_once_the_second_waits_and_replays(shelf) -> None:
     assert (first.result().replayed, second.result().replayed) == (False, True)
 
 
+async def test_the_second_waits_no_longer_than_its_own_deadline(shelf) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def put(request, call):
+        begun.set()
+        await go_on.wait()
+        return shelf.reply("once")
+
+    shelf.handle("Put", put)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(shelf.call("Put", request_id="k"))
+        await begun.wait()
+        with pytest.raises(DeadlineExceeded, match="runs under this idempotency key"):
+            await shelf.call("Put", request_id="k", timeout=0.01)
+        go_on.set()
+
+
+async def test_of_two_exclusive_calls_at_once_the_second_is_turned_away_in_one_process_as_in_two(shelf) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def charge(request, call):
+        begun.set()
+        await go_on.wait()
+        return shelf.reply("charged")
+
+    shelf.handle("Charge", charge)
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(shelf.call("Charge", request_id="k"))
+        await begun.wait()
+        with pytest.raises(Aborted) as held:
+            await shelf.call("Charge", request_id="k")
+        assert (held.value.reason, held.value.retry_after) == ("LEASE_HELD", 1)
+        go_on.set()
+    assert not first.result().replayed
+    assert (await shelf.call("Charge", request_id="k")).replayed
+
+
 async def test_a_declared_error_is_an_answer_and_is_replayed(shelf) -> None:
     runs = []
 
@@ -165,7 +202,7 @@ async def test_an_exclusive_lease_is_committed_before_the_effect_and_held_agains
         with pytest.raises(Aborted) as held:
             await other.unary(shelf.method("Charge"), request, Arrival(lane=Lane.GRPC))
         assert held.value.reason == "LEASE_HELD"
-        assert held.value.retry_after == 30
+        assert held.value.retry_after == 1, "soon: the lease is longer than a call"
         return shelf.reply("charged")
 
     shelf.handle("Charge", charge)
@@ -228,6 +265,35 @@ async def test_nothing_starts_after_its_deadline(shelf) -> None:
     shelf.handle("Peek", peek)
     with pytest.raises(DeadlineExceeded):
         await shelf.call("Peek", timeout=0.0)
+
+
+@pytest.mark.parametrize(("asked", "granted"), [(None, 2), (1, 1), (5, 5), (60, 8)])
+async def test_a_caller_may_ask_for_more_than_the_deadline_up_to_the_owners_ceiling(shelf, asked, granted) -> None:
+    async def look(request, call):
+        return shelf.reply(f"{call.remaining():g}")
+
+    shelf.handle("Look", look)
+    assert (await shelf.call("Look", timeout=asked)).message.text == f"{granted:g}"
+
+
+async def test_without_a_ceiling_the_deadline_is_one(shelf) -> None:
+    async def peek(request, call):
+        return shelf.reply(f"{call.remaining():g}")
+
+    shelf.handle("Peek", peek)
+    assert (await shelf.call("Peek", timeout=60)).message.text == "10"
+
+
+async def test_queued_work_has_no_deadline_of_its_callers(shelf) -> None:
+    remaining = []
+
+    async def tidy(request, call):
+        remaining.append(call.remaining())
+        return shelf.reply("tidied")
+
+    shelf.handle("Tidy", tidy)
+    await shelf.deliver("Tidy", "m1")
+    assert remaining == [shelf.method("Tidy").policy.queue.run_timeout]
 
 
 async def test_an_unknown_failure_tells_nothing_of_its_insides(shelf, caplog) -> None:

@@ -166,7 +166,10 @@ class Subscription(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the contract says of one method's calls."""
+    """What the contract says of one method's calls.
+
+    `max_deadline` is the owner's ceiling, which no tuning raises; without it, `deadline` is the callers' ceiling.
+    """
 
     deadline: float
     idempotency: Idempotency | None
@@ -178,7 +181,14 @@ class Policy:
     limit: Limit = Limit(max_concurrent=0, max_waiting=0)
     attempt_timeout: float | None = None
     fallback: Fallback | None = None
+    max_deadline: float | None = None
     group: str | None = None
+
+    def granted(self, asked: float | None) -> float:
+        """The seconds of a call whose caller asked for some, or for nothing."""
+        if asked is None:
+            return self.deadline
+        return min(asked, self.deadline if self.max_deadline is None else self.max_deadline)
 
     @property
     def work(self) -> Work | None:
@@ -188,6 +198,8 @@ class Policy:
     def problems(self) -> Iterator[str]:
         """What cannot be obeyed: each a path in the policy, its value and its range."""
         yield from _outside(self, deadline=_SHORTEST)
+        if self.max_deadline is not None and self.max_deadline < self.deadline:
+            yield f"max_deadline is {self.max_deadline:g}; it must be at least the deadline, {self.deadline:g}."
         if self.attempt_timeout is not None:
             yield from _outside(self, attempt_timeout=_SHORTEST)
         if self.fallback is not None and self.fallback.reserve >= self.deadline:
@@ -288,6 +300,7 @@ def _policy(merged: call_pb2.CallPolicy, own: call_pb2.CallPolicy) -> Policy:
         ),
         limit=Limit(max_concurrent=merged.limit.max_concurrent, max_waiting=merged.limit.max_waiting),
         attempt_timeout=_of(merged.attempt_timeout) if merged.HasField("attempt_timeout") else None,
+        max_deadline=_of(merged.max_deadline) if merged.HasField("max_deadline") else None,
         breaker=_breaker(merged.breaker),
         fallback=_fallback(merged) if own.HasField("fallback") else None,
         queue=_queue(merged) if own.HasField("queue") else None,

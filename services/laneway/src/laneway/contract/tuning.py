@@ -73,6 +73,10 @@ class Layers:
         for layer in (self._defaults, self._services.get(method.service_name), self._methods.get(method.full_name)):
             if layer is not None:
                 policy = _over(policy, layer)
+        ceiling = method.policy.max_deadline
+        if ceiling is not None and policy.deadline > ceiling:
+            log.warning("deadline above its ceiling", extra={"method": method.full_name, "ceiling": ceiling})
+            policy = dataclasses.replace(policy, deadline=ceiling)
         return policy
 
     def _refuse_problems(self) -> None:
@@ -155,7 +159,7 @@ def _parsed(name: str, content: Any) -> call_pb2.CallPolicy:
         tunable = _TUNABLE.get(field.name, set())
         fixed = [] if tunable is None else [own.name for own, _ in _fields(value) if own.name not in tunable]
         if fixed or field.name not in _TUNABLE:
-            path = f"{field.name}.{fixed[0]}" if fixed else field.name
+            path = f"{field.name}.{fixed[0]}" if fixed and field.name in _TUNABLE else field.name
             raise ConfigurationError(f"{FILE}: `{path}` of {name} is the contract's; remove it from the file.")
     return layer
 

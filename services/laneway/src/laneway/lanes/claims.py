@@ -17,9 +17,12 @@ from google.rpc.status_pb2 import Status
 from laneway.call import Facts
 from laneway.contract.model import Method
 from laneway.contract.policy import Idempotency
-from laneway.errors import InvalidArgument, LanewayError
+from laneway.errors import DeadlineExceeded, InvalidArgument, LanewayError
 from laneway.lanes.status import error_from, status_of
-from laneway.store import Store, Write, idempotency
+from laneway.store import LeaseHeld, Store, Write, idempotency
+
+ASK_AGAIN = 1.0
+"""Seconds after which a caller may ask again whose `exclusive` call is running already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +65,34 @@ class Claims:
         self._running: dict[idempotency.Key, asyncio.Future[None]] = {}
 
     @asynccontextmanager
-    async def alone(self, claim: Claim) -> AsyncIterator[None]:
-        """Let one call of a key run at a time in this process; the next finds its outcome."""
-        while (other := self._running.get(claim.key)) is not None:
-            await asyncio.wait([other])
+    async def alone(self, claim: Claim, patience: float | None) -> AsyncIterator[None]:
+        """Let one call of a key run at a time in this process; the next finds its outcome.
+
+        Calls of an `exclusive` method do not wait: their lease turns the second away, in this process as in others.
+
+        Raises:
+            DeadlineExceeded: the other has not ended within `patience` seconds.
+        """
+        if claim.policy.exclusive:
+            yield
+            return
+        await self._others_end(claim, patience)
         self._running[claim.key] = running = asyncio.get_running_loop().create_future()
         try:
             yield
         finally:
             del self._running[claim.key]
             running.set_result(None)
+
+    async def _others_end(self, claim: Claim, patience: float | None) -> None:
+        try:
+            async with asyncio.timeout(patience):
+                while (other := self._running.get(claim.key)) is not None:
+                    await asyncio.wait([other])
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{claim.method.full_name} runs under this idempotency key and did not end by the deadline; ask again."
+            ) from None
 
     async def outcome(self, claim: Claim) -> Message | LanewayError | None:
         """How an earlier call with this key ended; None when none has.
@@ -101,9 +122,14 @@ class Claims:
         if not claim.policy.exclusive:
             return None
         now = self._clock()
-        return await idempotency.lease(
-            self._store, claim.key, fingerprint=claim.fingerprint, now=now, until=now + claim.policy.lease
-        )
+        try:
+            return await idempotency.lease(
+                self._store, claim.key, fingerprint=claim.fingerprint, now=now, until=now + claim.policy.lease
+            )
+        except LeaseHeld as held:
+            # The lease lasts longer than a call, so that it outlives a slow one: who asks again need not.
+            held.retry_after = min(held.retry_after or ASK_AGAIN, ASK_AGAIN)
+            raise
 
     async def release(self, claim: Claim) -> None:
         """After an `exclusive` call that has no outcome."""

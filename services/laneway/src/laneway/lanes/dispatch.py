@@ -160,7 +160,8 @@ class Dispatcher:
         claim = claim_of(facts, request)
         if claim is None or self._claims is None:
             return await self._run(facts, request, None)
-        async with self._claims.alone(claim):
+        patience = None if facts.deadline is None else facts.deadline - self._surroundings.monotonic()
+        async with self._claims.alone(claim, patience):
             return await self._replay(claim, facts) or await self._run_leased(facts, request, claim)
 
     def _facts(self, method: Method, request: Message | None, arrival: Arrival) -> Facts:
@@ -170,7 +171,7 @@ class Dispatcher:
         elif method.streaming:
             timeout = arrival.timeout
         else:
-            timeout = policy.deadline if arrival.timeout is None else min(arrival.timeout, policy.deadline)
+            timeout = policy.granted(arrival.timeout)
         return Facts(
             method=method,
             lane=arrival.lane,

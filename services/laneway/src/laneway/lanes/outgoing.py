@@ -70,7 +70,7 @@ class Lanes:
     ) -> Answer:
         """Make a unary call and wait for its answer.
 
-        `timeout` (seconds) can only shorten what the contract and the calling handler's deadline leave. `step`
+        `timeout` (seconds) is within the contract's ceiling and what the calling handler's deadline leaves. `step`
         names the call where a handler makes the same one twice. `fallback` answers a read whose target fails, in the
         place of what the contract says of it.
         """
@@ -229,13 +229,9 @@ class Lanes:
             raise DeadlineExceeded(f"{name} has not ended within {timeout:g} s; ask again later.") from None
 
     def _deadline(self, method: Method, timeout: float | None, caller: Call | None) -> float:
-        budgets = [self._tuning.of(method).deadline]
-        if timeout is not None:
-            budgets.append(timeout)
+        granted = self._tuning.of(method).granted(timeout)
         remaining = caller.remaining() if caller is not None else None
-        if remaining is not None:
-            budgets.append(remaining)
-        return self._monotonic() + min(budgets)
+        return self._monotonic() + (granted if remaining is None else min(granted, remaining))
 
 
 def _caller(method: Method) -> Call | None:
