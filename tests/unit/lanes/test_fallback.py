@@ -87,7 +87,7 @@ async def test_a_write_falls_back_to_its_queued_form_under_the_same_key_in_the_c
 
     shelf.handle("Put", put)
     answer = await shelf.call("Put", request_id="k")
-    [row] = await outbox.due(shelf.store, shelf.clock() + 60, 10)
+    [row] = await outbox.due(shelf.store, ("shelf", "default"), shelf.clock() + 60, 10)
     queued = shelf.method("Store").input.FromString(row.payload)
     [attempt] = transport.attempts
     assert (answer.message.text, answer.degraded) == (f"operations/shelf/{row.id}", "shelf: queued")

@@ -69,7 +69,7 @@ class Reporting:
         self._answers = True
         self._tally = Tally({queue.routing_key: name for name, queue in queues.items()}, self._queues)
         self._gate = Gate(worker, self._queues)
-        self._door = _door(pod)
+        self._door: Door | None = None
         self._startup: float | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="capacity-report", daemon=True)
@@ -80,6 +80,7 @@ class Reporting:
         signals.worker_ready.connect(self._consuming, weak=False)
         signals.worker_shutting_down.connect(self._gate.leave, weak=False)
         signals.worker_shutdown.connect(self._stop, weak=False)
+        self._door = _door(self._pod)
         self._exchange()
         self._thread.start()
 

@@ -54,8 +54,9 @@ class Launch:
     def prepare(self) -> None:
         """Let the fork server begin its imports while the caller does something else."""
         self._forking.set_forkserver_preload([PRELOAD])
-        from multiprocessing import forkserver
+        from multiprocessing import forkserver, resource_tracker
 
+        resource_tracker.ensure_running()  # first: starting it lets SIGINT and SIGTERM through again
         with _stops_held_back():
             forkserver.ensure_running()
 
