@@ -1,5 +1,10 @@
 """The unreliable provider, and our way with it."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -89,6 +94,26 @@ async def test_faults_are_switched_by_name(transport: httpx.ASGITransport, ledge
 async def test_a_request_without_a_key_is_refused(transport: httpx.ASGITransport) -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://provider") as client:
         assert (await client.post("/authorizations", json=VISA)).status_code == 400
+
+
+def test_a_provider_that_hangs_ends_without_a_word_of_alarm(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = ("127.0.0.1", free.getsockname()[1])
+    provider = subprocess.Popen(
+        [sys.executable, "-c", "from shop_payments.provider import main; main()"],
+        env={**os.environ, "PORT": str(place[1]), "DATA": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with httpx.Client(base_url=f"http://127.0.0.1:{place[1]}", transport=httpx.HTTPTransport(retries=20)) as client:
+        client.put("/faults", json={"mode": "hang"})
+        with socket.create_connection(place) as waiting:
+            waiting.sendall(b"POST /authorizations HTTP/1.1\r\nHost: p\r\nIdempotency-Key: k\r\n\r\n")
+            assert client.get("/ledger").json()["mode"] == "hang"
+            provider.send_signal(signal.SIGINT)
+            _, said = provider.communicate(timeout=60)
+    assert "Traceback" not in said
 
 
 async def test_a_restart_of_the_provider_forgets_nothing(tmp_path: Path) -> None:

@@ -124,6 +124,23 @@ def test_a_taken_port_is_named_and_nothing_is_left(taken: int, tmp_path: Path) -
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(("service", "role"), [("orders", "grpc"), ("gateway", "rest")])
+def test_a_role_whose_port_is_taken_says_so_in_one_sentence(
+    service: str, role: str, taken: int, tmp_path: Path
+) -> None:
+    surroundings = {
+        "LANEWAY_DATABASE_URL": f"sqlite:///{tmp_path}/{{service}}.db",
+        f"LANEWAY_{role.upper()}_PORT": str(taken),
+    }
+    laneway("migrate", service, **surroundings)
+
+    ended = laneway("run", service, "--role", role, **surroundings)
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"Port {taken} cannot be used on 127.0.0.1 (Address already in use); stop what uses")
+    assert ended.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [

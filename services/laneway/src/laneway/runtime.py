@@ -225,11 +225,12 @@ def run_worker(name: str, factory: Factory, settings: Settings) -> None:
             own.health.end()
             thread.submit(own.hand_back_after(settings.grace_seconds))
 
-        log.info("consuming", extra={"queues": " ".join(sorted(own.queues))})
+        def consuming() -> None:
+            own.health.begin()
+            log.info("consuming", extra={"queues": " ".join(sorted(own.queues))})
+
         try:
-            run_celery(
-                app, slots=settings.worker_slots, name=settings.instance, consuming=own.health.begin, stopping=stopping
-            )
+            run_celery(app, slots=settings.worker_slots, name=settings.instance, consuming=consuming, stopping=stopping)
         finally:
             thread.loop.call_soon_threadsafe(own.stopped.set)
             side.result()

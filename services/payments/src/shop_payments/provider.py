@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def provider_app(ledger: Ledger) -> Starlette:
         if ledger.mode == "error":
             return JSONResponse({"error": "broken"}, 500)
         if ledger.mode == "hang":
-            await asyncio.sleep(3600)
+            return await _no_answer(request)
         if ledger.mode == "slow":
             await asyncio.sleep(2)
         id, action = request.path_params.get("id"), request.path_params.get("action")
@@ -120,6 +121,14 @@ def provider_app(ledger: Ledger) -> Starlette:
             Route("/ledger", books),
         ]
     )
+
+
+async def _no_answer(request: Request) -> Response:
+    """Wait until the caller goes away, or this server stops."""
+    with suppress(asyncio.CancelledError):  # so does the server end what runs when it stops
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+    return Response(status_code=503)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, NoReturn
@@ -65,15 +66,12 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         own = [health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection([*self._services, *own], self._server)
+        await asyncio.to_thread(_check_free, self._host, self.port)
         host = f"[{self._host}]" if ":" in self._host else self._host
         try:
             self.port = self._server.add_insecure_port(f"{host}:{self.port}")
         except RuntimeError:
-            # gRPC does not tell which of the two it was.
-            raise ConfigurationError(
-                f"Port {self.port} is taken on {self._host}, or {self._host} is no address of this machine; "
-                "stop what uses it, or set LANEWAY_GRPC_PORT or LANEWAY_HOST."
-            ) from None
+            raise _unusable(self._host, self.port, "gRPC does not tell why") from None
         await self._server.start()
         await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         await self._report(health_pb2.HealthCheckResponse.SERVING)
@@ -138,6 +136,25 @@ class GrpcServer:
                 await _abort(context, error, method)
 
         return call
+
+
+def _check_free(host: str, port: int) -> None:
+    """Ask the system first: gRPC tells nobody why it cannot listen, and prints lines of its own."""
+    try:
+        [family, kind, *_, address], *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise _unusable(host, port, error.strerror) from None
+
+
+def _unusable(host: str, port: int, cause: str | None) -> ConfigurationError:
+    return ConfigurationError(
+        f"Port {port} cannot be used on {host} ({cause}); stop what uses it, or set LANEWAY_GRPC_PORT or LANEWAY_HOST."
+    )
 
 
 def _parse(method: Method, payload: bytes) -> Message:

@@ -1,0 +1,140 @@
+"""A worker as a real process on a real Valkey: when it consumes, what it acknowledges, and how it stops."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from laneway.lanes.operation import PUBLISH_GRACE, queued
+from laneway.lanes.queue.relay import Relay
+from laneway.lanes.queue.valkey import ValkeyBroker
+from laneway.store import Store, outbox
+from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.tracing import Tracing
+from tests.fixtures.roles import PATIENCE, Role, Roles, until
+from tests.fixtures.shelf import Clock
+
+GRACE = 60
+"""Seconds; longer than a test waits for anything."""
+
+QUEUE, UNACKED = "shelf.default", "laneway:unacked:shelf"
+
+
+@dataclass
+class Producer:
+    """Where the workers' messages come from: the rows, and the relay that publishes them."""
+
+    roles: Roles
+    store: Store
+    broker: ValkeyBroker
+    relay: Relay
+    clock: Clock
+
+    async def start(self, *ids: str) -> None:
+        """Commit queued calls and publish them."""
+        method = self.roles.method("Tidy")
+        rows = [queued(method, method.input(request_id=id, name=id), id, {}, self.clock()) for id in ids]
+        await self.store.commit([outbox.insert(rows)])
+        await self.after(PUBLISH_GRACE)
+
+    async def after(self, seconds: float) -> None:
+        """Let time pass for the relay, and publish what is due then."""
+        self.clock.now += seconds
+        await self.relay.go_round()
+
+    async def settle(self) -> list[str]:
+        """Wait for reports of workers and take them; the ids of the rows that are left."""
+        async with asyncio.timeout(PATIENCE):
+            while not (reports := await self.broker.reports("shelf", wait=1)):
+                pass
+        await self.relay.settle(reports)
+        return [row.id for row in await outbox.due(self.store, self.clock() + 1e6, 100)]
+
+    def held(self) -> tuple[int, int]:
+        """How many copies wait in the queue, and how many are taken and not acknowledged."""
+        return self.roles.gates.llen(QUEUE), self.roles.gates.hlen(UNACKED)
+
+
+@pytest.fixture
+async def producer(roles: Roles, valkey_url: str) -> AsyncIterator[Producer]:
+    clock, broker = Clock(), ValkeyBroker(valkey_url, window=100)
+    store = await Store.open(roles.database_url, pool=1)
+    tracing = Tracing("shelf", "shelf-1", None)
+    relay = Relay(store, broker, service="shelf", holder="one", tracing=tracing, metrics=Metrics(), clock=clock)
+    yield Producer(roles, store, broker, relay, clock)
+    await broker.close()
+    await store.close()
+
+
+async def entered(roles: Roles, count: int = 1) -> list[str]:
+    return sorted([await asyncio.to_thread(roles.entered) for _ in range(count)])
+
+
+async def fact(check, role: Role) -> None:
+    await asyncio.to_thread(until, check, role.log)
+
+
+async def test_a_worker_says_that_the_broker_is_away_and_consumes_when_it_is_there(roles, producer, valkey) -> None:
+    valkey.kill()
+    worker = roles.start("worker", broker_url=valkey.url)
+    await asyncio.to_thread(worker.says, "the broker does not answer; check LANEWAY_BROKER_URL, or start it [broker=")
+    assert "consuming" not in worker.log()
+    assert "Traceback" not in worker.log()
+    await asyncio.to_thread(valkey.start)
+    await asyncio.to_thread(worker.says, "consuming [queues=shelf.default]")
+
+
+async def test_a_copy_is_acknowledged_when_it_has_ended_and_no_sooner(roles, producer) -> None:
+    worker = roles.start("worker", grace_seconds=GRACE)
+    await producer.start("m1")
+    assert await entered(roles) == ["m1"]
+    assert producer.held() == (0, 1)
+    roles.let_go("m1")
+    assert await producer.settle() == []
+    await fact(lambda: producer.held() == (0, 0), worker)
+
+
+async def test_a_worker_that_is_told_to_stop_finishes_what_runs(roles, producer) -> None:
+    worker = roles.start("worker", grace_seconds=GRACE)
+    await producer.start("m1")
+    assert await entered(roles) == ["m1"]
+    worker.terminate()
+    await asyncio.to_thread(worker.says, "Warm shutdown")
+    roles.let_go("m1")
+    assert await asyncio.to_thread(worker.ended) == 0
+    assert await producer.settle() == []
+    assert producer.held() == (0, 0)
+    assert "Traceback" not in worker.log()
+
+
+async def test_what_outlives_the_grace_runs_again_elsewhere_and_what_has_ended_does_not(roles, producer) -> None:
+    worker = roles.start("worker", grace_seconds=10)
+    await producer.start("quick", "slow")
+    assert await entered(roles, 2) == ["quick", "slow"]
+    worker.terminate()
+    await asyncio.to_thread(worker.says, "Warm shutdown")
+    roles.let_go("quick")
+    assert await producer.settle() == ["slow"]
+    assert await asyncio.to_thread(worker.ended) == 0
+    assert producer.held() == (0, 0)
+    assert roles.all_ended() == ["quick"]
+
+    roles.start("worker", grace_seconds=GRACE)
+    await producer.after(producer.broker.copy_ttl)
+    assert await entered(roles) == ["slow"]
+    roles.let_go("slow")
+    assert await producer.settle() == []
+    assert roles.all_ended() == ["quick", "slow"]
+
+
+async def test_a_copy_that_runs_long_stays_known_as_running(roles, producer) -> None:
+    worker = roles.start("worker", grace_seconds=GRACE)
+    await producer.start("m1")
+    assert await entered(roles) == ["m1"]
+    roles.gates.delete("laneway:copy:m1")  # as if the time that it was marked for had passed
+    await fact(lambda: roles.gates.exists("laneway:copy:m1") == 1, worker)
+    await producer.after(producer.broker.copy_ttl)
+    assert producer.held() == (0, 1), "another copy was pushed beside the one that runs"
+    roles.let_go("m1")
+    assert await producer.settle() == []
