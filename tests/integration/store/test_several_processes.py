@@ -6,8 +6,11 @@ import sqlite3
 import sys
 from pathlib import Path
 
+from sqlalchemy import text
+
 from laneway.store import Store, events, inbox
 from laneway.store.events import ANY, NewEvent
+from laneway.store.sqlite import SqliteEngine
 
 _WRITE = """
 import asyncio, sys
@@ -69,3 +72,14 @@ async def test_a_commit_is_on_the_disk_when_it_returns(sqlite_url: str, sqlite_s
         assert reader.execute("SELECT message_id FROM inbox").fetchall() == [("m-1",)]
         assert reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     reader.close()
+
+
+async def test_every_connection_of_a_store_waits_for_the_disk(sqlite_store: Store) -> None:
+    # A commit that returns is on the disk, not on its way to it: no test can pull the plug, so this asks SQLite.
+    synchronous, full = text("PRAGMA synchronous"), [(2,)]
+    engine = sqlite_store.engine
+    assert isinstance(engine, SqliteEngine)
+    assert await engine._writer.run(lambda at: at.execute(synchronous.text).fetchall(), alone=True) == full
+    assert await sqlite_store.fetch(synchronous) == full, "a reader's"
+    async with await sqlite_store.begin() as transaction:
+        assert await transaction.fetch(synchronous) == full, "an explicit transaction's"
