@@ -53,10 +53,9 @@ golden: $(READY) ## render the charts anew into tests/charts/golden (needs helm)
 	@$(BIN)/python -m tests.charts.golden
 
 lock: ## pin every dependency, with hashes (needs uv)
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/dev.in -o requirements/dev.lock
-	@for name in build run debug operator; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  -c requirements/dev.lock requirements/$$name.in -o requirements/$$name.lock || exit; done
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/sbom.in -o requirements/sbom.lock
+	@for file in requirements/dev.in $(filter-out requirements/dev.in,$(wildcard requirements/*.in)); do \
+	  case $$file in */dev.in|*/sbom.in) on= ;; *) on='-c requirements/dev.lock' ;; esac; \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$on $$file -o $${file%.in}.lock || exit; done
 
 clean: ## remove what was made here
 	@rm -rf $(VENV) build var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
