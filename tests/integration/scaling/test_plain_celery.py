@@ -176,7 +176,7 @@ async def test_a_worker_that_is_asked_to_leave_finishes_first_and_never_consumes
     eyes: Eyes, plain: Celery, workers: PlainWorkers, until: Until
 ) -> None:
     workers.start("one")
-    nap(plain, 2)
+    nap(plain, 8)
 
     async def it_runs() -> bool:
         return await eyes.active() == 1
