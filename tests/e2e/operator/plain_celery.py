@@ -62,10 +62,15 @@ def broker() -> tuple[dict[str, Any], ...]:
     return deployment("valkey", container, replicas=1, grace=1), service, secret
 
 
-def workers(*, report: bool, slots: int = 2, grace: int = 60) -> tuple[dict[str, Any], ...]:
+def workers(*, report: bool, slots: int = 2, grace: int = 60, visibility: int = 3600) -> tuple[dict[str, Any], ...]:
     """The workers, without a number of replicas: what scales them says that."""
     source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}, "data": {"app.py": APP.read_text()}}
-    env = {"BROKER_URL": "redis://valkey:6379/0", "REPORT": "yes" if report else "", "PYTHONPATH": "/src"}
+    env = {
+        "BROKER_URL": "redis://valkey:6379/0",
+        "REPORT": "yes" if report else "",
+        "VISIBILITY": str(visibility),
+        "PYTHONPATH": "/src",
+    }
     command = ["celery", "-A", "app", "worker", "--pool", "threads", "--concurrency", str(slots)]
     container = {
         "image": IMAGE,
@@ -96,7 +101,12 @@ class Producer:
 
     def record(self, what: str) -> list[int]:
         """The numbers of the tasks that have `begun` or `ended`, in order."""
-        return [int(each) for each in self.client.lrange(what, 0, -1)]
+        return [number for number, _ in self.places(what)]
+
+    def places(self, what: str) -> list[tuple[int, str]]:
+        """The same, each with the pod in which it was so."""
+        lines = (each.decode().split(" ") for each in self.client.lrange(what, 0, -1))
+        return [(int(number), pod) for number, pod in lines]
 
     def close(self) -> None:
         self._app.close()
