@@ -234,6 +234,7 @@ def pools() -> dict[str, float]:
         operator = Operator(namespace.name)
         try:
             until(lambda: _told(operator) >= POOLS, 300, "every pool is told of")
+            until(lambda: _quiet(operator), 120, "the beginning is over")
             writes, cpu, begin = operator.writes(), operator.cpu_seconds(), time.monotonic()
             time.sleep(IDLE)
             idle = time.monotonic() - begin
@@ -263,6 +264,13 @@ def _told(operator: Operator) -> float:
         return 0
     ours = [line for line in lines if 'resource="workerpools/status"' in line and 'code="200"' in line]
     return sum(float(line.rsplit(" ", 1)[1]) for line in ours if line.startswith("laneway_operator_api_requests_total"))
+
+
+def _quiet(operator: Operator) -> bool:
+    """Whether no status is written for five seconds."""
+    before = _told(operator)
+    time.sleep(5)
+    return _told(operator) == before
 
 
 GOALS = {
