@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test e2e lint types bench bench-walk bench-operator bench-operator-cluster protos dev-cluster golden lock clean
+.PHONY: help up demo test e2e lint types bench bench-sync bench-walk bench-operator bench-operator-cluster protos dev-cluster golden lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,10 @@ lint: $(READY) ## style and layers
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
-bench: bench-walk bench-operator ## every benchmark
+bench: bench-sync bench-walk bench-operator ## every benchmark
+
+bench-sync: $(READY) ## the edge and its JSON against FastAPI and json_format
+	@$(BIN)/python -m tests.benchmarks.sync
 
 bench-walk: $(READY) ## orders per second through the whole walk
 	@$(BIN)/python -m tests.benchmarks.walk

@@ -71,7 +71,7 @@ class Decoders:
     def _object(self, message: Descriptor, known: Known) -> Convert:
         nulls = frozenset(field.name for field in message.fields if _takes_null(field))
         groups = [[field.name for field in oneof.fields] for oneof in message.oneofs if len(oneof.fields) > 1]
-        look_up = known.get
+        look_up, string = known.get, scalars.string
 
         def decode(value: Any) -> dict[str, Any]:
             if type(value) is not dict:
@@ -88,6 +88,9 @@ class Decoders:
                     continue
                 if name in fields:
                     raise Mismatch("the field is given twice, by two names").under(key)
+                if convert is string and type(item) is str:  # most are; a call costs more than the rest
+                    fields[name] = item
+                    continue
                 try:
                     fields[name] = convert(item)
                 except Mismatch as mismatch:

@@ -43,7 +43,7 @@ def converter(field: FieldDescriptor) -> Convert:
         return _enum(field.enum_type)
     return {
         FieldDescriptor.TYPE_BOOL: _bool,
-        FieldDescriptor.TYPE_STRING: _string,
+        FieldDescriptor.TYPE_STRING: string,
         FieldDescriptor.TYPE_BYTES: _bytes,
         FieldDescriptor.TYPE_FLOAT: _float,
         FieldDescriptor.TYPE_DOUBLE: _double,
@@ -79,9 +79,23 @@ def _integer(name: str, low: int, high: int) -> Convert:
 
 def _integral(value: Any, name: str) -> int:
     """An integer that JSON wrote in another way: in quotes, or with a fraction of zero."""
+    if type(value) is str:
+        return _quoted(value, name)
     if type(value) is float and value.is_integer():
         return int(value)
-    if type(value) is str and len(value) <= _LONGEST and _NUMBER.fullmatch(value):
+    raise Mismatch(f"an integer ({name}) is expected")
+
+
+def _quoted(value: str, name: str) -> int:
+    if len(value) <= 20:
+        # Most are plain: what Python writes the same way again is an integer of JSON's grammar, too.
+        try:
+            plain = int(value)
+        except ValueError:
+            plain = None
+        if plain is not None and str(plain) == value:
+            return plain
+    if len(value) <= _LONGEST and _NUMBER.fullmatch(value):
         number = Decimal(value)
         if number.adjusted() > 20:
             raise Mismatch(f"{value} is out of range for {name}")
@@ -121,7 +135,8 @@ def _bool(value: Any) -> bool:
     raise Mismatch("true or false is expected")
 
 
-def _string(value: Any) -> str:
+def string(value: Any) -> str:
+    """A string."""
     if type(value) is str:
         return value
     raise Mismatch("a string is expected")
