@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
 from tests.fixtures.protos import service_of
 from tests.fixtures.valkey import free_port
+from tests.integration.rest.sockets import connectable
 
 BODY = """
 service Shelf {
@@ -55,6 +56,15 @@ class Edge:
     behind: Behind
     limited: Callable[[EdgeOptions], Any]
     beside: Callable[[APIRouter], Any]
+    before: Callable[[Callable[[str], str]], Any]
+
+    @asynccontextmanager
+    async def client_of(self, target: Callable[[str], str]) -> AsyncIterator[httpx.AsyncClient]:
+        """A client of an edge before other services."""
+        transport, app = self.before(target)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge") as client:
+            yield client
+        await transport.close()
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://edge")
@@ -113,7 +123,12 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     def beside(router: APIRouter) -> Any:
         return rest_app(lanes, contract, [router], tracing=tracing, metrics=metrics)
 
-    yield Edge(limited(EdgeOptions()), behind, limited, beside)
+    def before(target: Callable[[str], str]) -> Any:
+        elsewhere = GrpcTransport(target)
+        lanes = Lanes(elsewhere, pipelines=Pipelines(), tracing=tracing, metrics=metrics)
+        return elsewhere, rest_app(lanes, contract, [], tracing=tracing, metrics=metrics)
+
+    yield Edge(limited(EdgeOptions()), behind, limited, beside, before)
     await transport.close()
     await server.stop(1)
 
@@ -157,6 +172,15 @@ async def test_the_callers_timeout_is_the_calls_deadline(edge: Edge) -> None:
     async with edge.client() as client:
         await client.post("/v1/shelves/top", headers={"X-Request-Timeout": "1.5"})
     assert 0 < edge.behind.seen[0][1] <= 1.5
+
+
+async def test_a_service_that_is_away_is_503_and_its_address_stays_inside(edge: Edge) -> None:
+    port = free_port()
+    async with edge.client_of(lambda _: f"127.0.0.1:{port}") as client:
+        answer = await client.post("/v1/shelves/top")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert str(port) not in answer.text
+    assert "127.0.0.1" not in answer.text
 
 
 async def test_a_deadline_that_passes_is_504_and_cancels_the_handler(edge: Edge) -> None:
@@ -354,18 +378,6 @@ async def test_a_taken_port_is_one_sentence(edge: Edge) -> None:
         port = int(url.rpartition(":")[2])
         with pytest.raises(ConfigurationError, match=f"Port {port} cannot be used .* LANEWAY_REST_PORT"):
             await serve(edge.app, host="127.0.0.1", port=port, stopped=asyncio.Event(), grace=1)
-
-
-async def connectable(port: int) -> None:
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.01)
-            continue
-        writer.close()
-        await writer.wait_closed()
-        return
 
 
 class listening:  # noqa: N801 reads as a statement

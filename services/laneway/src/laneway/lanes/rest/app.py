@@ -6,7 +6,9 @@ is lost, and costs every request what only its own routes need.
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -27,7 +29,7 @@ from laneway.lanes.rest.incoming import Attended, ClientGone, Incoming
 from laneway.lanes.rest.options import EdgeOptions
 from laneway.lanes.rest.reply import Reply, Streamed, failure
 from laneway.lanes.rest.router import Match, Router
-from laneway.lanes.rest.streams import framed, media_of
+from laneway.lanes.rest.streams import Uploaded, bytes_of, cursor_of, framed, framing_of, is_raw
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
@@ -156,18 +158,18 @@ class Transcoder:
         binding = match.binding
         method = binding.method
         with self._metrics.call("server", method.full_name, "rest"):
+            if method.client_streaming:
+                return await self._upload(match, request, receive)
             body = await request.body()
             content_type = request.header(b"content-type") or JSON
             message = binding.request(match.parts, request.query, body, content_type)
-            key, timeout = request.key, request.timeout
-            if method.client_streaming:
-                raise Unimplemented(f"{method.full_name} takes a stream; call it over gRPC.")
             if method.server_streaming:
-                return await self._stream(binding, message, request, timeout)
+                async with Attended(receive):
+                    return await self._stream(binding, message, request)
             if method.policy.queue and (not method.awaitable or request.prefers_async):
-                return await self._start(method, message, key)
+                return await self._start(method, message, request.key)
             async with Attended(receive):
-                return await self._call(binding, message, key=key, timeout=timeout)
+                return await self._call(binding, message, request)
 
     async def _unmatched(self, request: Incoming) -> Reply:
         operation = _OPERATION.fullmatch(request.path)
@@ -183,8 +185,8 @@ class Transcoder:
             return failure(error, {"Allow": ", ".join(allowed)})
         raise NotFound(f"There is nothing at {request.path}.", reason="NO_ROUTE")
 
-    async def _call(self, binding: Binding, message: Message, *, key: str | None, timeout: float | None) -> Reply:
-        answer = await self._lanes.call(binding.method, message, key=key, timeout=timeout)
+    async def _call(self, binding: Binding, message: Message, request: Incoming) -> Reply:
+        answer = await self._lanes.call(binding.method, message, key=request.key, timeout=request.timeout)
         headers = _degraded(answer.degraded)
         if answer.replayed:
             headers["Idempotent-Replayed"] = "true"
@@ -197,15 +199,32 @@ class Transcoder:
         started = await self._lanes.start(method, message, key=key)
         return _accepted(started.name, {"Preference-Applied": "respond-async"})
 
-    async def _stream(self, binding: Binding, message: Message, request: Incoming, timeout: float | None) -> Streamed:
-        replies = self._lanes.stream(binding.method, message, timeout=timeout)
-        try:
-            first = await anext(replies, None)
-        except BaseException:
-            await replies.aclose()
-            raise
-        media = media_of(request.header(b"accept"))
-        return Streamed(framed(binding, first, replies, media), media)
+    async def _stream(self, binding: Binding, message: Message, request: Incoming) -> Streamed:
+        last_id, cursor = request.header(b"last-event-id"), cursor_of(binding.method)
+        if last_id and cursor is not None:
+            cursor.resume(message, last_id)
+        replies = self._lanes.stream(binding.method, message, timeout=request.timeout)
+        first = await _first(replies)
+        if first is not None and is_raw(binding):
+            return Streamed(bytes_of(binding, first, replies), binding.answer(first)[1])
+        framing = framing_of(request.header(b"accept"))
+        return Streamed(framed(binding, first, replies, framing), framing.media)
+
+    async def _upload(self, match: Match, request: Incoming, receive: Receive) -> Reply:
+        method = match.binding.method
+        if method.server_streaming:
+            raise Unimplemented(f"{method.full_name} streams both ways; call it over gRPC.")
+        sent = Uploaded(match, request.query, request.lines())
+
+        async def after_the_last() -> Any:
+            await sent.ended.wait()
+            return await receive()
+
+        async with Attended(after_the_last):
+            replies = self._lanes.stream(method, sent, timeout=request.timeout)
+            async with aclosing(replies):
+                answer = await anext(replies)
+        return Reply(*match.binding.answer(answer))
 
     def _failed(self, error: Exception, route: str, span: Span) -> Reply:
         reply = failure(error)
@@ -214,6 +233,14 @@ class Transcoder:
         if reply.status >= 500 and isinstance(error, LanewayError):
             log.warning("call failed", extra={"route": route, "cause": error.message})
         return reply
+
+
+async def _first(replies: AsyncGenerator[Message, None]) -> Message | None:
+    try:
+        return await anext(replies, None)
+    except BaseException:
+        await replies.aclose()
+        raise
 
 
 def _traceparent(span: Span) -> str:

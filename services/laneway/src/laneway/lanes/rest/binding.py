@@ -61,6 +61,17 @@ class Binding:
             _put(known, known.path, known.convert, variable.value(parts), fields)
         if self.mask is not None and self.body is not None and self.mask.name not in fields and type(given) is dict:
             fields[self.mask.name] = {"paths": list(_mask_of(self.body.message_type, given))}
+        return self._made(fields)
+
+    def further(self, body: bytes) -> Message:
+        """A request of a client's stream after its first: path and query are not said again.
+
+        Raises:
+            InvalidArgument: it does not fit.
+        """
+        return self._made(self._of_body(body, JSON)[1])
+
+    def _made(self, fields: dict[str, Any]) -> Message:
         message: Any = self.method.input(**fields)
         if not message.IsInitialized():
             missing = [Violation(path, "it is required") for path in message.FindInitializationErrors()]

@@ -3,10 +3,11 @@
 import asyncio
 import re
 import zlib
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from laneway.errors import DeadlineExceeded, InvalidArgument
 from laneway.lanes.rest.options import EdgeOptions
@@ -121,10 +122,41 @@ class Incoming:
                     if size > self._options.body_bytes:
                         raise self._too_large()
         except TimeoutError:
-            raise DeadlineExceeded(
-                f"The body did not arrive within {self._options.body_seconds:g} s.", reason="BODY_TOO_SLOW"
-            ) from None
+            raise self._too_slow() from None
         return b"".join(chunks)
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """The body as lines, each as soon as it is there; only a line is held to the limit of a body.
+
+        Raises:
+            InvalidArgument: a line is too large, or the body is compressed.
+            DeadlineExceeded: a line is too slow.
+            ClientGone: the client went away before the last.
+        """
+        if self.header(b"content-encoding") not in (None, "identity"):
+            raise InvalidArgument("A stream is sent as it is, without Content-Encoding.", reason="UNSUPPORTED_ENCODING")
+        rest, more = b"", True
+        while more:
+            message = await self._piece()
+            rest += message.get("body", b"")
+            more = message.get("more_body", False)
+            *whole, rest = rest.split(b"\n")
+            for line in whole:
+                yield line
+            if len(rest) > self._options.body_bytes:
+                raise self._too_large()
+        if rest:
+            yield rest
+
+    async def _piece(self) -> Message:
+        try:
+            async with asyncio.timeout(self._options.body_seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise self._too_slow() from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message
 
     def _decompressed(self, body: bytes, encoding: str) -> bytes:
         if encoding == "identity":
@@ -145,6 +177,10 @@ class Incoming:
         if not unpack.eof or unpack.unused_data:
             raise InvalidArgument(f"The body is not whole {encoding}.", reason="MALFORMED_REQUEST")
         return text
+
+    def _too_slow(self) -> DeadlineExceeded:
+        text = f"The body, or a line of it, did not arrive within {self._options.body_seconds:g} s."
+        return DeadlineExceeded(text, reason="BODY_TOO_SLOW")
 
     def _too_large(self) -> InvalidArgument:
         return InvalidArgument(f"The body is larger than {self._options.body_bytes} bytes.", reason="BODY_TOO_LARGE")
