@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from sqlalchemy import text
 
 from laneway.store import DuplicateKey, LeaseHeld, LeaseLost, Store, Write, idempotency
 from laneway.store.idempotency import Key, State
@@ -39,6 +40,26 @@ async def test_a_completed_key_replays_its_answer(store: Store) -> None:
         None,
     )
     assert (record.created_at, record.completed_at, record.expires_at) == (100.0, 100.0, 150.0)
+
+
+async def test_an_answer_has_its_headers(store: Store) -> None:
+    await store.commit([idempotency.complete(KEY, fingerprint="f", now=1.0, keep=9.0, headers={"etag": '"1"'})])
+
+    record = await idempotency.find(store, KEY, now=2.0)
+
+    assert record is not None
+    assert record.headers == {"etag": '"1"'}
+
+
+async def test_what_code_of_the_revision_before_has_kept_is_replayed(store: Store) -> None:
+    columns = "tenant, principal, method, key, fingerprint, state, fence, reply_type, reply, created_at, expires_at"
+    values = "'acme', 'ann', 'shop.payments.v1.Payments.Authorize', 'k-1', 'f', 'done', 0, 'Payment', :reply, 1, 99"
+    await store.commit([Write(text(f"INSERT INTO idempotency ({columns}) VALUES ({values})").bindparams(reply=b"r"))])
+
+    record = await idempotency.find(store, KEY, now=2.0)
+
+    assert record is not None
+    assert (record.reply, record.headers) == (b"r", None)
 
 
 async def test_an_answer_may_be_an_error(store: Store) -> None:
@@ -94,6 +115,18 @@ async def test_a_sweep_deletes_what_has_expired_and_nothing_else(store: Store) -
 
     assert kept == b"reply"
     assert await stored_reply(store) is None
+
+
+async def test_what_has_expired_is_swept_a_little_at_a_time(store: Store) -> None:
+    keys = [Key("acme", "ann", "Authorize", str(number)) for number in range(10)]
+    for number, key in enumerate(keys):
+        await store.commit([idempotency.complete(key, fingerprint="f", now=0.0, keep=float(number))])
+    sweeps = []
+    while (until := await idempotency.expired(store, 7.0, 3)) is not None:
+        sweeps.append(until)
+        await store.commit([idempotency.sweep(until)])
+    assert sweeps == [2.0, 5.0, 7.0]
+    assert [await idempotency.find(store, key, now=-1.0) is not None for key in keys] == [False] * 8 + [True] * 2
 
 
 async def test_a_lease_is_held_by_one(store: Store) -> None:

@@ -94,7 +94,7 @@ def test_mistakes_are_answered_with_the_field_at_fault(http: httpx.Client) -> No
     )
     assert http.get("/v1/orders/none").status_code == 404
     missing = http.post("/v1/orders", json=ORDER, headers={})
-    assert missing.status_code == 200, "the client library fills in a key where the caller gave none"
+    assert (missing.status_code, missing.json()["error"]["details"][0]["reason"]) == (400, "IDEMPOTENCY_KEY_MISSING")
     wrong = http.delete("/v1/orders")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, POST")
     assert http.get("/nowhere").json()["error"]["status"] == "NOT_FOUND"

@@ -1,5 +1,6 @@
 """Calls that leave a handler: their deadline, key, and what is collected instead of sent."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from laneway.call import Lane
+from laneway.call import Identity, Lane
 from laneway.contract.model import Method
 from laneway.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
 from laneway.lanes.dispatch import Arrival
 from laneway.lanes.outgoing import Lanes
+from laneway.lanes.queue.envelope import decode, encode
 from laneway.lanes.transport import Answer
 from laneway.resilience.pipeline import Pipelines
 from laneway.store import outbox
@@ -167,6 +169,35 @@ async def test_a_degraded_answer_degrades_the_handlers(shelf: Shelf, lanes: Lane
 
     shelf.handle("Put", put)
     assert (await shelf.call("Put")).degraded == "stale"
+
+
+async def test_who_calls_travels_further_down_with_calls_and_messages(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    ann = Identity("ann", "acme")
+
+    async def put(request: Any, call: Any) -> Any:
+        await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+        await lanes.start(shelf.method("Tidy"), shelf.request("Tidy"))
+        return shelf.reply("done")
+
+    shelf.handle("Put", put)
+    await shelf.call("Put", identity=ann)
+    [row] = await outbox.due(shelf.store, ("shelf", "default"), shelf.clock() + 60, 10)
+    delivered = decode(row.method, "", json.loads(encode(row, producer="shelf", now=0.0))["headers"])
+    for headers in (transport.attempts[0].headers, row.headers, delivered.headers):
+        assert Identity.of(headers) == ann
+
+
+async def test_the_last_good_answer_to_one_caller_is_not_given_to_another(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    await lanes.call(shelf.method("Look"), shelf.request("Look"), identity=Identity("ann"))
+    transport.fail = lambda _: Unavailable("no")
+    for who in (Identity("bob"), None):
+        with pytest.raises(Unavailable):
+            await lanes.call(shelf.method("Look"), shelf.request("Look"), identity=who)
+    assert (await lanes.call(shelf.method("Look"), shelf.request("Look"), identity=Identity("ann"))).degraded
 
 
 async def test_all_reasons_for_which_an_answer_is_degraded_are_told_once(

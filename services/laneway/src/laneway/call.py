@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
+from urllib.parse import quote, unquote
 
 from google.protobuf.message import Message
 from opentelemetry.trace import Span, SpanKind
@@ -23,6 +24,7 @@ from laneway.errors import DeadlineExceeded, FailedPrecondition
 from laneway.store import Row, Store, Transaction, Write
 from laneway.store.events import NEW, Event, NewEvent, append, read_stream
 from laneway.store.outbox import OutboxMessage
+from laneway.telemetry import names
 from laneway.telemetry.tracing import Tracing
 
 A = TypeVar("A", bound=Aggregate)
@@ -35,6 +37,35 @@ class Lane(Enum):
     GRPC = "grpc"
     QUEUE = "queue"
     EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls. A principal of None is anonymous, and never the same as a named one.
+
+    The edge tells it from credentials (`Service(authenticate=…)`); it travels with every call further down.
+    """
+
+    principal: str | None = None
+    tenant: str = ""
+
+    def __post_init__(self) -> None:
+        if self.principal == "":
+            raise ValueError("a principal has a name; None is the anonymous one")
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> "Identity":
+        """As it travels."""
+        return cls(unquote(headers.get(names.PRINCIPAL, "")) or None, unquote(headers.get(names.TENANT, "")))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """How it travels."""
+        told = {names.PRINCIPAL: quote(self.principal or ""), names.TENANT: quote(self.tenant)}
+        return {name: value for name, value in told.items() if value}
+
+
+ANONYMOUS = Identity()
 
 
 @dataclass(slots=True)
@@ -58,6 +89,7 @@ class Facts:
     attempt: int = 1
     deadline: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    identity: Identity = ANONYMOUS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +109,7 @@ class Call:
         self.facts = facts
         self.effects = Effects()
         self.degraded: str | None = None
+        self.headers: dict[str, str] = {}
         self.transaction: Transaction | None = None
         self._surroundings = surroundings
         self._steps: set[str] = set()
@@ -88,6 +121,11 @@ class Call:
     @property
     def lane(self) -> Lane:
         return self.facts.lane
+
+    @property
+    def identity(self) -> Identity:
+        """Who calls."""
+        return self.facts.identity
 
     @property
     def attempt(self) -> int:
@@ -120,6 +158,19 @@ class Call:
         reasons = [] if self.degraded is None else self.degraded.split("; ")
         if reason not in reasons:
             self.degraded = "; ".join([*reasons, reason])
+
+    def answer_with(self, header: str, value: str) -> None:
+        """Say something about the answer: a header of `laneway.telemetry.names.ANSWER_HEADERS`.
+
+        It reaches callers over gRPC and REST, and is replayed with the answer.
+        """
+        name = header.lower()
+        if name not in names.ANSWER_HEADERS or not (value.isascii() and value.isprintable()):
+            raise FailedPrecondition(
+                f"{self.method.full_name}: an answer's header is one of {', '.join(names.ANSWER_HEADERS)} and its "
+                f"value printable ASCII; put `{header}` into the reply's message."
+            )
+        self.headers[name] = value
 
     # Reads
 
@@ -215,7 +266,9 @@ class Call:
         root = self.facts.key or self.facts.message_id
         if root is None:
             return str(uuid.uuid4())
-        digest = hashlib.sha256(f"{root}\0{self.method.full_name}\0{step}".encode()).digest()
+        # Another principal's call under the same key is another call, also to those who know no principals.
+        whose = "" if self.identity == ANONYMOUS else f"{self.identity.tenant}\0{self.identity.principal or ''}\0"
+        digest = hashlib.sha256(f"{whose}{root}\0{self.method.full_name}\0{step}".encode()).digest()
         return str(uuid.UUID(bytes=digest[:16], version=4))
 
     def _append(self, stream: str, expected: int, events: Sequence[Message]) -> None:

@@ -156,6 +156,7 @@ async def serve_rest(name: str, factory: Factory, settings: Settings) -> None:
             tracing=own.tracing,
             metrics=own.metrics,
             options=own.service.edge,
+            authenticate=own.service.authenticate,
         )
         await serve(
             app,

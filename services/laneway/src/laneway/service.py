@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
 
+from laneway.call import Call, Identity
 from laneway.client import Client
 from laneway.contract.model import Contract, Method, method_of, python_name
 from laneway.errors import ConfigurationError
@@ -18,6 +20,16 @@ from laneway.lanes.rest.options import EdgeOptions
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+
+Authenticate = Callable[[Mapping[str, str]], Awaitable[Identity]]
+"""Who calls, by the headers of an HTTP request; raises `Unauthenticated` for credentials that are not good."""
+
+Authorize = Callable[[Message | None, Call], Awaitable[None]]
+"""Whether `call.identity` may make this call, given its request (None: a stream of them).
+
+Raises `PermissionDenied` or `Unauthenticated` if not.
+"""
 
 
 class Handlers(ABC):
@@ -41,7 +53,9 @@ class Service:
     `expose` are clients of services whose `google.api.http` methods this one answers over REST; `routers` are
     ordinary FastAPI routers beside them, and `edge` says what that door takes from outside. `migrations` is a folder
     of Alembic versions for the author's own tables. A service without a `database` has nothing to commit and starts
-    queued calls with their owners.
+    queued calls with their owners. `authenticate` tells, at the edge, from a request's headers who calls; without it
+    everybody is anonymous. `authorize` decides on each call to the service's handlers, before it runs and before a kept
+    answer is replayed.
     """
 
     def __init__(
@@ -53,6 +67,8 @@ class Service:
         edge: EdgeOptions | None = None,
         migrations: Path | None = None,
         database: bool = True,
+        authenticate: Authenticate | None = None,
+        authorize: Authorize | None = None,
     ) -> None:
         self.name = name
         self.contract = Contract.of(handler.DESCRIPTOR for handler in handlers)
@@ -60,6 +76,8 @@ class Service:
         self.routers = routers
         self.edge = edge or EdgeOptions()
         self.migrations = migrations
+        self.authenticate = authenticate
+        self._authorize = authorize
         self._database = database
         self.handlers: dict[str, Callable[..., Any]] = {}
         for handler in handlers:
@@ -87,6 +105,11 @@ class Service:
             self.handlers[method.full_name] = handlers[method.name]
         self.exposed += [method for method in methods if method.http]
         return self
+
+    async def admit(self, request: Message | None, call: Call) -> None:
+        """Ask the author's `authorize`; what every service answers besides its contract is not asked about."""
+        if self._authorize is not None and call.method.full_name in self.contract.methods:
+            await self._authorize(request, call)
 
     @property
     def database(self) -> bool:

@@ -14,7 +14,7 @@ Calls travel as bytes and obey their policy as they do over gRPC.
 from collections import defaultdict, deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from google.protobuf.message import Message
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -133,7 +133,7 @@ class _LocalTransport:
         own = host.dispatcher.contract.methods[method.full_name]
         answer = await host.dispatcher.unary(own, method.input.FromString(request.SerializeToString()), arrival)
         message = method.output.FromString(answer.message.SerializeToString())
-        return Answer(message=message, replayed=answer.replayed, degraded=answer.degraded)
+        return replace(answer, message=message)
 
     async def stream(
         self,
@@ -278,6 +278,7 @@ class _Host:
             surroundings=Surroundings(store=store, tracing=tracing, wall_clock=clock, monotonic=clock),
             metrics=metrics,
             publishing=publishing,
+            authorize=service.admit,
         )
         relay = Relay(store, broker, service=service.name, holder="test", tracing=tracing, metrics=metrics, clock=clock)
         deliveries = Deliveries(dispatcher, broker, service.contract.methods, metrics=metrics, clock=clock)

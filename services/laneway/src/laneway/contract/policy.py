@@ -14,6 +14,9 @@ from google.protobuf.message import Message
 
 from laneway.v1 import call_pb2
 
+LARGEST_REPLY = 1024 * 1024
+"""Bytes of a reply that is kept for replay: it is a row of each call's transaction."""
+
 
 class QueueUse(Enum):
     """Whether a call may be awaited as well as started."""
@@ -24,13 +27,26 @@ class QueueUse(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idempotency:
-    """One effect per key. `key` is the request's field that holds it, if any; `keep` counts from completion."""
+    """One effect per key. `key` is the request's field that holds it, if any; `keep` counts from completion.
+
+    A reply is kept for replay, and is no larger than `max_reply_bytes`.
+    """
 
     key: str | None
     keep: float
     required: bool
     exclusive: bool
     lease: float
+    max_reply_bytes: int = 65_536
+
+    def problems(self) -> Iterator[str]:
+        """What cannot be obeyed."""
+        yield from _outside(self, keep=_SHORTEST, lease=_SHORTEST, max_reply_bytes=1)
+        if self.max_reply_bytes > LARGEST_REPLY:
+            yield (
+                f"max_reply_bytes is {self.max_reply_bytes}; a reply that is kept has at most {LARGEST_REPLY}: "
+                "keep what is larger elsewhere, and reply with its name."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +220,8 @@ class Policy:
             yield from _outside(self, attempt_timeout=_SHORTEST)
         if self.fallback is not None and self.fallback.reserve >= self.deadline:
             yield f"fallback.reserve is {self.fallback.reserve:g}; it must leave time to call before the deadline."
-        for name in ("retry", "limit", "breaker", "fallback", "queue", "subscription"):
-            part: Retry | Limit | Breaker | Fallback | Work | None = getattr(self, name)
+        for name in ("idempotency", "retry", "limit", "breaker", "fallback", "queue", "subscription"):
+            part: Idempotency | Retry | Limit | Breaker | Fallback | Work | None = getattr(self, name)
             if part is not None:
                 yield from (f"{name}.{problem}" for problem in part.problems())
 
@@ -249,7 +265,9 @@ BUILT_IN = call_pb2.CallPolicy(
         mode=call_pb2.Breaker.AUTOMATIC,
     ),
 )
-_IDEMPOTENCY = call_pb2.Idempotency(keep=_seconds(86_400), required=False, exclusive=False, lease=_seconds(30))
+_IDEMPOTENCY = call_pb2.Idempotency(
+    keep=_seconds(86_400), required=False, exclusive=False, lease=_seconds(30), max_reply_bytes=65_536
+)
 _FALLBACK = call_pb2.Fallback(queue=False, reserve=_seconds(FALLBACK_RESERVE))
 _QUEUE = call_pb2.Queue(
     name="default",
@@ -354,6 +372,7 @@ def _idempotency(merged: call_pb2.CallPolicy) -> Idempotency:
         required=value.required,
         exclusive=value.exclusive,
         lease=_of(value.lease),
+        max_reply_bytes=value.max_reply_bytes,
     )
 
 

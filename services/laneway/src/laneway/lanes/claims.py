@@ -1,15 +1,13 @@
 """Idempotency keys of calls: one effect per (method, key), and the stored outcome for every repetition.
 
 The claim is a row that is written with the effects (`laneway.store.idempotency`); this module knows what makes two
-requests the same, and which outcomes are kept.
+requests one's own, and which outcomes are kept.
 """
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
@@ -17,9 +15,14 @@ from google.rpc.status_pb2 import Status
 from laneway.call import Facts
 from laneway.contract.model import Method
 from laneway.contract.policy import Idempotency
-from laneway.errors import DeadlineExceeded, InvalidArgument, LanewayError
+from laneway.errors import DeadlineExceeded, Internal, InvalidArgument, LanewayError
+from laneway.lanes.fingerprint import fingerprint, same
+from laneway.lanes.idempotency_key import missing
 from laneway.lanes.status import error_from, status_of
+from laneway.lanes.transport import Answer
+from laneway.resilience.retry import EXHAUSTED
 from laneway.store import LeaseHeld, Store, Write, idempotency
+from laneway.telemetry import names
 
 ASK_AGAIN = 1.0
 """Seconds after which a caller may ask again whose `exclusive` call is running already."""
@@ -32,7 +35,7 @@ class Claim:
     method: Method
     policy: Idempotency
     key: idempotency.Key
-    fingerprint: str
+    request: Message
     fence: int | None = None
 
 
@@ -47,13 +50,11 @@ def claim_of(facts: Facts, request: Message) -> Claim | None:
         return None
     if facts.key is None:
         if policy.required:
-            raise InvalidArgument(
-                f"{facts.method.full_name} needs an idempotency key; send one with the call.",
-                reason="IDEMPOTENCY_KEY_MISSING",
-            )
+            raise missing(facts.method)
         return None
-    key = idempotency.Key(tenant="", principal="", method=facts.method.full_name, key=facts.key)
-    return Claim(facts.method, policy, key, _fingerprint(policy, request))
+    who = facts.identity
+    key = idempotency.Key(who.tenant, who.principal or "", facts.method.full_name, facts.key)
+    return Claim(facts.method, policy, key, request)
 
 
 class Claims:
@@ -94,23 +95,24 @@ class Claims:
                 f"{claim.method.full_name} runs under this idempotency key and did not end by the deadline; ask again."
             ) from None
 
-    async def outcome(self, claim: Claim) -> Message | LanewayError | None:
+    async def outcome(self, claim: Claim) -> Answer | LanewayError | None:
         """How an earlier call with this key ended; None when none has.
 
         Raises:
             InvalidArgument: it was another request.
+            Internal: its reply is of a type that this version of the contract does not have.
         """
         record = await idempotency.find(self._store, claim.key, now=self._clock())
         if record is None or record.state is not idempotency.State.DONE:
             return None
-        if record.fingerprint != claim.fingerprint:
+        if not same(record.fingerprint, claim.method, claim.request):
             raise InvalidArgument(
                 f"The idempotency key was used for another request of {claim.method.full_name}; use a new key.",
                 reason="IDEMPOTENCY_KEY_REUSED",
             )
         if record.error is not None:
             return error_from(Status.FromString(record.error))
-        return claim.method.output.FromString(record.reply or b"")
+        return _kept(claim.method, record)
 
     async def lease(self, claim: Claim) -> int | None:
         """Before an `exclusive` call runs: its committed lease; the fencing token.
@@ -124,7 +126,7 @@ class Claims:
         now = self._clock()
         try:
             return await idempotency.lease(
-                self._store, claim.key, fingerprint=claim.fingerprint, now=now, until=now + claim.policy.lease
+                self._store, claim.key, fingerprint=_fingerprint(claim), now=now, until=now + claim.policy.lease
             )
         except LeaseHeld as held:
             # The lease lasts longer than a call, so that it outlives a slow one: who asks again need not.
@@ -136,31 +138,62 @@ class Claims:
         if claim.fence is not None:
             await self._store.commit([idempotency.release(claim.key, claim.fence)])
 
-    def completed(self, claim: Claim, outcome: Message | LanewayError) -> Write:
-        """The write that keeps a call's outcome."""
-        failed = outcome if isinstance(outcome, LanewayError) else None
-        reply = None if isinstance(outcome, LanewayError) else outcome
+    def completed(self, claim: Claim, reply: Message, headers: Mapping[str, str]) -> Write:
+        """The write that keeps a call's reply.
+
+        Raises:
+            Internal: it is larger than the contract says; nothing of the call may be committed.
+        """
+        content = reply.SerializeToString()
+        if len(content) > claim.policy.max_reply_bytes:
+            raise Internal(
+                f"The reply of {claim.method.full_name} has {len(content)} bytes, and its contract lets "
+                f"{claim.policy.max_reply_bytes} be kept; raise idempotency.max_reply_bytes, or reply with less.",
+                reason="REPLY_TOO_LARGE",
+                metadata={EXHAUSTED: "true"},
+            )
+        return self._completed(claim, reply_type=reply.DESCRIPTOR.full_name, reply=content, headers=headers)
+
+    def failed(self, claim: Claim, error: LanewayError) -> Write:
+        """The write that keeps an answer in the negative."""
+        return self._completed(claim, error=status_of(error).SerializeToString())
+
+    def _completed(
+        self,
+        claim: Claim,
+        *,
+        reply_type: str | None = None,
+        reply: bytes | None = None,
+        error: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Write:
         return idempotency.complete(
             claim.key,
-            fingerprint=claim.fingerprint,
+            fingerprint=_fingerprint(claim),
             now=self._clock(),
             keep=claim.policy.keep,
-            reply_type=None if reply is None else reply.DESCRIPTOR.full_name,
-            reply=None if reply is None else reply.SerializeToString(),
-            error=None if failed is None else status_of(failed).SerializeToString(),
+            reply_type=reply_type,
+            reply=reply,
+            error=error,
+            headers=headers,
             fence=claim.fence,
         )
 
 
-def _fingerprint(policy: Idempotency, request: Message) -> str:
-    """Of the canonical content, without the key itself."""
-    if policy.key is not None:
-        bare = type(request)()
-        bare.CopyFrom(request)
-        *parents, last = policy.key.split(".")
-        holder: Any = bare
-        for name in parents:
-            holder = getattr(holder, name)
-        holder.ClearField(last)
-        request = bare
-    return hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+def _fingerprint(claim: Claim) -> str:
+    return fingerprint(claim.method, claim.request)
+
+
+def _kept(method: Method, record: idempotency.Record) -> Answer:
+    """The reply as it was given: bytes of an older schema are read by the newer one."""
+    if record.reply_type != method.output.DESCRIPTOR.full_name:
+        raise Internal(
+            f"The call has been carried out, and its reply is a {record.reply_type}, which {method.full_name} does not "
+            "give any more; read the result.",
+            reason="REPLY_OF_ANOTHER_CONTRACT",
+            metadata={EXHAUSTED: "true"},
+        )
+    headers = dict(record.headers or {})
+    degraded = headers.pop(names.DEGRADED, None)
+    message = method.output.FromString(record.reply or b"")
+    return Answer(message=message, replayed=True, degraded=degraded, headers=headers)

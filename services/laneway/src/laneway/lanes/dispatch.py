@@ -1,6 +1,7 @@
 """The one path of a call to its handler, whatever lane brought it.
 
-deadline → claim or replay by key → handler → one transaction with everything the handler collected → publish.
+deadline → authorisation → claim or replay by key → handler → one transaction with everything the handler collected →
+publish.
 Must not know gRPC, HTTP or Celery.
 """
 
@@ -14,11 +15,12 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 from opentelemetry.trace import Span, SpanKind
 
-from laneway.call import Call, Facts, Lane, Surroundings, current_call
+from laneway.call import Call, Facts, Identity, Lane, Surroundings, current_call
 from laneway.contract.model import Contract, Method, read_path
 from laneway.contract.tuning import Tuning
 from laneway.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, LanewayError, Unimplemented
 from laneway.lanes.claims import Claim, Claims, claim_of
+from laneway.lanes.idempotency_key import checked
 from laneway.lanes.status import status_of
 from laneway.lanes.transport import Answer
 from laneway.store import DuplicateKey, Store, VersionConflict, Write, inbox, operations, outbox
@@ -32,6 +34,12 @@ RERUNS = 8
 """How often a handler runs again after a conflict of versions, before the caller is told to try later."""
 
 Handler = Callable[..., Any]
+
+Authorize = Callable[[Message | None, Call], Awaitable[None]]
+"""Decides whether the caller may make this call, given its request (None: a stream of them).
+
+Raises `PermissionDenied` or `Unauthenticated` if not.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +76,7 @@ class Dispatcher:
         metrics: Metrics,
         tuning: Tuning | None = None,
         publishing: Publishing | None = None,
+        authorize: Authorize | None = None,
     ) -> None:
         self.contract = contract
         self._handlers = handlers
@@ -75,6 +84,7 @@ class Dispatcher:
         self._metrics = metrics
         self._tuning = tuning or Tuning()
         self._publishing = publishing
+        self._authorize = authorize
         store = surroundings.store
         self._claims = None if store is None else Claims(store, surroundings.wall_clock)
         self._commits: set[asyncio.Task[None]] = set()
@@ -98,6 +108,8 @@ class Dispatcher:
             call = Call(facts, self._surroundings)
             token = current_call.set(call)
             try:
+                if self._authorize is not None:
+                    await self._authorize(requests if isinstance(requests, Message) else None, call)
                 if not method.server_streaming:
                     yield await self._handlers[method.full_name](requests, call)
                     return
@@ -157,12 +169,18 @@ class Dispatcher:
             return answer
 
     async def _once(self, facts: Facts, request: Message) -> Answer:
+        await self._permit(facts, request)
         claim = claim_of(facts, request)
         if claim is None or self._claims is None:
             return await self._run(facts, request, None)
         patience = None if facts.deadline is None else facts.deadline - self._surroundings.monotonic()
         async with self._claims.alone(claim, patience):
             return await self._replay(claim, facts) or await self._run_leased(facts, request, claim)
+
+    async def _permit(self, facts: Facts, request: Message) -> None:
+        """Before a replay: what was answered once is not for everybody. An event comes from no caller."""
+        if self._authorize is not None and facts.method.policy.subscription is None:
+            await self._authorize(request, Call(facts, self._surroundings))
 
     def _facts(self, method: Method, request: Message | None, arrival: Arrival) -> Facts:
         policy = self._tuning.of(method)
@@ -180,6 +198,7 @@ class Dispatcher:
             attempt=arrival.attempt,
             deadline=None if timeout is None else self._surroundings.monotonic() + timeout,
             headers=arrival.headers,
+            identity=Identity.of(arrival.headers),
         )
 
     @contextmanager
@@ -205,8 +224,8 @@ class Dispatcher:
         if isinstance(outcome, LanewayError):
             raise outcome
         # A message whose key was used by a synchronous call ends with that call's reply.
-        await self._store.commit(self._delivered(facts, outcome))
-        return Answer(message=outcome, replayed=True)
+        await self._store.commit(self._delivered(facts, outcome.message))
+        return outcome
 
     async def _run_leased(self, facts: Facts, request: Message, claim: Claim) -> Answer:
         if self._claims is None:
@@ -242,10 +261,10 @@ class Dispatcher:
         token = current_call.set(call)
         try:
             reply = await self._handle(call, request)
-            await self._commit(call, [*self._kept(claim, reply), *self._delivered(facts, reply)])
+            await self._commit(call, [*self._kept(claim, reply, call), *self._delivered(facts, reply)])
         except LanewayError as error:
-            if claim is not None and _answers(claim.method, error):
-                await self._store.commit(self._kept(claim, error))
+            if claim is not None and self._claims is not None and _answers(claim.method, error):
+                await self._store.commit([self._claims.failed(claim, error)])
             raise
         finally:
             current_call.reset(token)
@@ -253,7 +272,7 @@ class Dispatcher:
                 await call.transaction.rollback()
             for span in call.effects.publishing:
                 span.end()
-        return Answer(message=reply, degraded=call.degraded)
+        return Answer(message=reply, degraded=call.degraded, headers=call.headers)
 
     async def _handle(self, call: Call, request: Message) -> Message:
         name = call.method.full_name
@@ -275,8 +294,11 @@ class Dispatcher:
 
     # Writing
 
-    def _kept(self, claim: Claim | None, outcome: Message | LanewayError) -> list[Write]:
-        return [] if claim is None or self._claims is None else [self._claims.completed(claim, outcome)]
+    def _kept(self, claim: Claim | None, reply: Message, call: Call) -> list[Write]:
+        if claim is None or self._claims is None:
+            return []
+        headers = call.headers if call.degraded is None else {**call.headers, names.DEGRADED: call.degraded}
+        return [self._claims.completed(claim, reply, headers)]
 
     def _delivered(self, facts: Facts, reply: Message) -> list[Write]:
         if facts.message_id is None:
@@ -335,8 +357,8 @@ def _message_id(arrival: Arrival) -> str:
 
 def _key(method: Method, request: Message | None, arrival: Arrival) -> str | None:
     idempotent = method.policy.idempotency
+    named = None
     if idempotent is not None and idempotent.key is not None and request is not None:
         named = read_path(request, idempotent.key)
-        if named:
-            return named
-    return arrival.key or arrival.headers.get(names.IDEMPOTENCY_KEY) or arrival.message_id
+    named = named or arrival.key or arrival.headers.get(names.IDEMPOTENCY_KEY)
+    return checked(named) if named else arrival.message_id

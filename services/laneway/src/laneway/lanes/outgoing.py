@@ -17,7 +17,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 from opentelemetry.trace import SpanKind
 
-from laneway.call import Call, current_call
+from laneway.call import ANONYMOUS, Call, Identity, current_call
 from laneway.contract.model import Method, read_path, write_path
 from laneway.contract.policy import FALLBACK_RESERVE
 from laneway.contract.tuning import Tuning
@@ -67,26 +67,29 @@ class Lanes:
         step: str | None = None,
         metadata: Mapping[str, str] | None = None,
         fallback: Own | None = None,
+        identity: Identity | None = None,
     ) -> Answer:
         """Make a unary call and wait for its answer.
 
         `timeout` (seconds) is within the contract's ceiling and what the calling handler's deadline leaves. `step`
         names the call where a handler makes the same one twice. `fallback` answers a read whose target fails, in the
-        place of what the contract says of it.
+        place of what the contract says of it. `identity` is for whom the call is; the calling handler's caller, if it
+        is not said.
         """
         caller = _caller(method)
+        who = _who(identity, caller)
         request, key = _keyed(method, request, key, step, caller)
         policy = self._tuning.of(method)
         deadline = self._deadline(method, timeout, caller)
 
         async def enqueue() -> str:
             left = deadline - self._monotonic()
-            return (await self._start(method, request, caller, key=key, timeout=left)).name
+            return (await self._start(method, request, caller, who, key=key, timeout=left)).name
 
-        question = Question(method, request, None)
+        question = Question(method, request, who)
         lesser = self._fallbacks.of(question, policy.fallback, own=fallback, enqueue=enqueue)
         pipeline = self._pipelines.of(method, policy)
-        attempt = self._attempt(method, request, key, metadata or {}, pipeline)
+        attempt = self._attempt(method, request, key, {**(metadata or {}), **who.headers}, pipeline)
         with self._metrics.call("client", method.full_name, "grpc"):
             try:
                 answer = await pipeline.call(
@@ -142,10 +145,11 @@ class Lanes:
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        identity: Identity | None = None,
     ) -> AsyncGenerator[Message, None]:
         """Make a streaming call; the breaker decides at the first message. No deadline unless one is given."""
         caller = _caller(method)
-        headers = {**(metadata or {})}
+        headers = {**(metadata or {}), **_who(identity, caller).headers}
         deadline = self._deadline(method, timeout, caller) if timeout is not None else None
         attributes = names.rpc(method.service_name, method.name)
         # Not made the current span: a generator's steps may run in several contexts.
@@ -162,18 +166,26 @@ class Lanes:
             span.end()
 
     async def start(
-        self, method: Method, request: Message, *, key: str | None = None, step: str | None = None, after: float = 0
+        self,
+        method: Method,
+        request: Message,
+        *,
+        key: str | None = None,
+        step: str | None = None,
+        after: float = 0,
+        identity: Identity | None = None,
     ) -> "Started[Message]":
         """Queue a call: in the caller's own transaction where it has one, otherwise with its owner."""
         caller = current_call.get()
         request, key = _keyed(method, request, key, step, caller)
-        return await self._start(method, request, caller, key=key, after=after)
+        return await self._start(method, request, caller, _who(identity, caller), key=key, after=after)
 
     async def _start(
         self,
         method: Method,
         request: Message,
         caller: Call | None,
+        who: Identity,
         *,
         key: str | None,
         after: float = 0,
@@ -184,23 +196,24 @@ class Lanes:
                 raise FailedPrecondition(
                     f"{method.full_name}: a delayed start needs the caller's own database; start it without `after`."
                 )
-            return await self._accept(method, request, key, timeout)
+            return await self._accept(method, request, key, who, timeout)
         operation = str(uuid.uuid4())
         span = self._tracing.start_span(
             names.publish_span(method.queue_name),
             SpanKind.PRODUCER,
             names.messaging(method.queue_name, operation, "send"),
         )
-        headers: dict[str, str] = {names.IDEMPOTENCY_KEY: key} if key else {}
+        headers = {**who.headers, **({names.IDEMPOTENCY_KEY: key} if key else {})}
         self._tracing.inject(headers, span)
         caller.start(queued(method, request, operation, headers, caller.now(), after), span)
         return Started(operation_name(method.owner, operation), method, self)
 
     async def _accept(
-        self, method: Method, request: Message, key: str | None, timeout: float | None
+        self, method: Method, request: Message, key: str | None, who: Identity, timeout: float | None
     ) -> "Started[Message]":
         start = system_pb2.StartRequest(method=method.full_name, payload=request.SerializeToString())
-        answer = await self.call(START.at(method.owner), start, key=key or str(uuid.uuid4()), timeout=timeout)
+        key = key or str(uuid.uuid4())
+        answer = await self.call(START.at(method.owner), start, key=key, timeout=timeout, identity=who)
         operation = cast(operations_pb2.Operation, answer.message)
         return Started(operation.name, method, self)
 
@@ -239,6 +252,10 @@ def _caller(method: Method) -> Call | None:
     if caller is not None:
         caller.require_no_transaction(f"a call of {method.full_name}")
     return caller
+
+
+def _who(identity: Identity | None, caller: Call | None) -> Identity:
+    return identity or (ANONYMOUS if caller is None else caller.identity)
 
 
 def _is_retried(caller: Call | None) -> bool:

@@ -90,7 +90,7 @@ class SystemHandlers:
             SpanKind.PRODUCER,
             names.messaging(method.queue_name, operation, "send"),
         )
-        headers = {names.IDEMPOTENCY_KEY: call.facts.key} if call.facts.key else {}
+        headers = {**call.identity.headers, **({names.IDEMPOTENCY_KEY: call.facts.key} if call.facts.key else {})}
         self._tracing.inject(headers, span)
         message = queued(method, payload, operation, headers, call.now())
         call.execute_write(operations.create(operation, method.full_name, now=call.now(), start_by=message.start_by))

@@ -1,7 +1,7 @@
 """The seam between a client's policy and the wire."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from google.protobuf.message import Message
@@ -13,13 +13,15 @@ from laneway.contract.model import Method
 class Answer:
     """What a callee said: its message, and how it came by it.
 
-    `operation` names what became of a call that was queued instead; its message is empty.
+    `operation` names what became of a call that was queued instead; its message is empty. `headers` are those of
+    `laneway.telemetry.names.ANSWER_HEADERS`.
     """
 
     message: Message
     replayed: bool = False
     degraded: str | None = None
     operation: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Transport(Protocol):

@@ -5,6 +5,7 @@ outside the database take a committed lease first, whose fencing token a late ho
 must not know what makes two requests the same: it compares fingerprints.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -44,6 +45,7 @@ class Record:
         fence: the fencing token of the last lease; 0 when there was none.
         reply: a serialized message of `reply_type`, or none when `error`, a `google.rpc.Status`, is the answer.
         expires_at: from then on the key is as good as new.
+        headers: of the reply.
     """
 
     tenant: str
@@ -60,6 +62,7 @@ class Record:
     created_at: float
     completed_at: float | None
     expires_at: float
+    headers: Mapping[str, str] | None = None
 
 
 async def find(store: Store, key: Key, *, now: float) -> Record | None:
@@ -77,6 +80,7 @@ def complete(
     reply_type: str | None = None,
     reply: bytes | None = None,
     error: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
     fence: int | None = None,
 ) -> Write:
     """Claim a key and store its answer.
@@ -98,6 +102,7 @@ def complete(
         "error": error,
         "completed_at": now,
         "expires_at": now + keep,
+        "headers": dict(headers) if headers else None,
     }
     if fence is not None:
         lost = LeaseLost(f"The lease on the idempotency key {key.key} of {key.method} went to another attempt.")
@@ -127,7 +132,7 @@ async def lease(store: Store, key: Key, *, fingerprint: str, now: float, until: 
         raise _duplicate(key)
     if record.state is State.LEASED and (record.lease_until or 0.0) > now:
         raise LeaseHeld(message, retry_after=(record.lease_until or now) - now)
-    cleared = {"reply_type": None, "reply": None, "error": None, "completed_at": None}
+    cleared = {"reply_type": None, "reply": None, "error": None, "completed_at": None, "headers": None}
     row = {**_of(key), "of_fence": record.fence, "of_state": record.state.value, **values, **cleared}
     await store.commit([Write(_TAKE_OVER, [{**row, "fence": record.fence + 1}], expect=1, otherwise=held)])
     return record.fence + 1
@@ -138,9 +143,17 @@ def release(key: Key, fence: int) -> Write:
     return Write(_RELEASE, [{**_of(key), "of_fence": fence}])
 
 
-def sweep(now: float) -> Write:
-    """Delete what has expired."""
-    return Write(delete(table).where(table.c.expires_at <= now))
+async def expired(store: Store, now: float, limit: int) -> float | None:
+    """Until when to sweep so that about `limit` rows go; None when none has expired."""
+    until: float | None = None
+    for row in await store.fetch(_EXPIRED, {"now": now, "at_most": limit}):
+        until = row.expires_at
+    return until
+
+
+def sweep(until: float) -> Write:
+    """Delete what has expired by then."""
+    return Write(delete(table).where(table.c.expires_at <= until))
 
 
 async def _find(store: Store, key: Key) -> Record | None:
@@ -159,6 +172,12 @@ def _duplicate(key: Key) -> DuplicateKey:
 _KEY = ["tenant", "principal", "method", "key"]
 _IS_KEY = and_(*(table.c[name] == bindparam(f"of_{name}") for name in _KEY))
 _IS_LEASE = and_(_IS_KEY, table.c.state == State.LEASED.value, table.c.fence == bindparam("of_fence"))
+_EXPIRED = (
+    select(table.c.expires_at)
+    .where(table.c.expires_at <= bindparam("now"))
+    .order_by(table.c.expires_at)
+    .limit(bindparam("at_most"))
+)
 _FIND = select(table).where(_IS_KEY)
 _INSERT = insert(table)
 _COMPLETE = _INSERT.on_conflict_do_update(

@@ -132,6 +132,7 @@ idempotency = Table(
     Column("created_at", Double, nullable=False),
     Column("completed_at", Double),
     Column("expires_at", Double, nullable=False, index=True),
+    Column("headers", JSON(none_as_null=True)),
 )
 
 operations = Table(

@@ -19,10 +19,15 @@ IDEMPOTENCY_KEY = "idempotency-key"
 ATTEMPT = "laneway-attempt"
 DEGRADED = "laneway-degraded"
 REPLAYED = "idempotent-replayed"
+TENANT = "laneway-tenant"
+PRINCIPAL = "laneway-principal"
 MESSAGE_ID = "laneway-id"
 ENQUEUED_AT = "laneway-enqueued-at"
 START_BY = "laneway-start-by"
 PRODUCER = "laneway-producer"
+
+ANSWER_HEADERS = ("content-language", "etag", "last-modified", "link", "location")
+"""What a handler may say about its answer besides the message; kept with it, and replayed."""
 
 
 def rpc_span(service: str, method: str) -> str:

@@ -61,6 +61,7 @@ class GrpcTransport:
             message=message,
             degraded=None if degraded is None else unquote(degraded),
             replayed=trailers.get(names.REPLAYED) == "true",
+            headers={name: trailers[name] for name in names.ANSWER_HEADERS if name in trailers},
         )
 
     async def stream(

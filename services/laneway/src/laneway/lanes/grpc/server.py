@@ -194,7 +194,8 @@ def _attempt(value: str) -> int:
 def _trailers(answer: Answer) -> tuple[tuple[str, str], ...]:
     # A reason is for people and may be of any script; metadata is ASCII.
     degraded = () if answer.degraded is None else ((names.DEGRADED, quote(answer.degraded, safe=names.PRINTABLE)),)
-    return (*degraded, (names.REPLAYED, "true")) if answer.replayed else degraded
+    replayed = ((names.REPLAYED, "true"),) if answer.replayed else ()
+    return (*degraded, *replayed, *answer.headers.items())
 
 
 async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: Exception, method: Method) -> NoReturn:

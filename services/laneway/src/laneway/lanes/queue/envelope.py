@@ -15,7 +15,7 @@ from typing import Any
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry import names
 
-CALL_HEADERS = (names.IDEMPOTENCY_KEY, "traceparent", "tracestate", "baggage")
+CALL_HEADERS = (names.IDEMPOTENCY_KEY, names.TENANT, names.PRINCIPAL, "traceparent", "tracestate", "baggage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

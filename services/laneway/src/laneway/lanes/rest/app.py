@@ -6,7 +6,7 @@ is lost, and costs every request what only its own routes need.
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
@@ -20,8 +20,10 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 from starlette.types import Receive, Scope, Send
 
+from laneway.call import ANONYMOUS, Identity
 from laneway.contract.model import Method
 from laneway.errors import Code, ConfigurationError, LanewayError, NotFound, Unimplemented
+from laneway.lanes.idempotency_key import demand
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.rest.binding import JSON, Binding
 from laneway.lanes.rest.codec import JsonCodec
@@ -38,6 +40,9 @@ log = logging.getLogger(__name__)
 
 _OPERATION = re.compile(r"/v1/operations/([\w-]+)/([\w:.-]+)")
 _PATH_PARAMETER = re.compile(r"\{[^}]*\}")
+
+Authenticate = Callable[[Mapping[str, str]], Awaitable[Identity]]
+"""Who calls, by a request's headers (their names in lower case)."""
 
 
 class Edge(FastAPI):
@@ -60,6 +65,7 @@ def rest_app(
     tracing: Tracing,
     metrics: Metrics,
     options: EdgeOptions | None = None,
+    authenticate: Authenticate | None = None,
 ) -> Edge:
     """The edge's application.
 
@@ -74,7 +80,9 @@ def rest_app(
     codec = JsonCodec(lenient=options.ignore_unknown, max_depth=options.json_depth)
     routes = Router(methods, codec)
     _check_routers(routers, routes)
-    app.transcoder = Transcoder(lanes, routes, tracing=tracing, metrics=metrics, codec=codec, options=options)
+    app.transcoder = Transcoder(
+        lanes, routes, tracing=tracing, metrics=metrics, codec=codec, options=options, authenticate=authenticate
+    )
     app.router.default = app.transcoder
     return app
 
@@ -106,6 +114,7 @@ class Transcoder:
         metrics: Metrics,
         codec: JsonCodec,
         options: EdgeOptions,
+        authenticate: Authenticate | None = None,
     ) -> None:
         self._lanes = lanes
         self._router = router
@@ -113,6 +122,7 @@ class Transcoder:
         self._metrics = metrics
         self._codec = codec
         self._options = options
+        self._authenticate = authenticate
 
     def serves(self, scope: Scope) -> bool:
         """Whether the contract has a route for a request."""
@@ -163,13 +173,18 @@ class Transcoder:
             body = await request.body()
             content_type = request.header(b"content-type") or JSON
             message = binding.request(match.parts, request.query, body, content_type)
+            demand(method, message, request.key)
+            who = await self._caller(request)
             if method.server_streaming:
                 async with Attended(receive):
-                    return await self._stream(binding, message, request)
+                    return await self._stream(binding, message, request, who)
             if method.policy.queue and (not method.awaitable or request.prefers_async):
-                return await self._start(method, message, request.key)
+                return await self._start(method, message, who, request.key)
             async with Attended(receive):
-                return await self._call(binding, message, request)
+                return await self._call(binding, message, request, who)
+
+    async def _caller(self, request: Incoming) -> Identity:
+        return ANONYMOUS if self._authenticate is None else await self._authenticate(request.headers)
 
     async def _unmatched(self, request: Incoming) -> Reply:
         operation = _OPERATION.fullmatch(request.path)
@@ -185,9 +200,9 @@ class Transcoder:
             return failure(error, {"Allow": ", ".join(allowed)})
         raise NotFound(f"There is nothing at {request.path}.", reason="NO_ROUTE")
 
-    async def _call(self, binding: Binding, message: Message, request: Incoming) -> Reply:
-        answer = await self._lanes.call(binding.method, message, key=request.key, timeout=request.timeout)
-        headers = _degraded(answer.degraded)
+    async def _call(self, binding: Binding, message: Message, request: Incoming, who: Identity) -> Reply:
+        answer = await self._lanes.call(binding.method, message, key=request.key, timeout=request.timeout, identity=who)
+        headers = {**answer.headers, **_degraded(answer.degraded)}
         if answer.replayed:
             headers["Idempotent-Replayed"] = "true"
         if answer.operation is not None:  # its fallback has queued it
@@ -195,15 +210,15 @@ class Transcoder:
         body, media = binding.answer(answer.message)
         return Reply(body, media, headers=headers)
 
-    async def _start(self, method: Method, message: Message, key: str | None) -> Reply:
-        started = await self._lanes.start(method, message, key=key)
+    async def _start(self, method: Method, message: Message, who: Identity, key: str | None) -> Reply:
+        started = await self._lanes.start(method, message, key=key, identity=who)
         return _accepted(started.name, {"Preference-Applied": "respond-async"})
 
-    async def _stream(self, binding: Binding, message: Message, request: Incoming) -> Streamed:
+    async def _stream(self, binding: Binding, message: Message, request: Incoming, who: Identity) -> Streamed:
         last_id, cursor = request.header(b"last-event-id"), cursor_of(binding.method)
         if last_id and cursor is not None:
             cursor.resume(message, last_id)
-        replies = self._lanes.stream(binding.method, message, timeout=request.timeout)
+        replies = self._lanes.stream(binding.method, message, timeout=request.timeout, identity=who)
         first = await _first(replies)
         if first is not None and is_raw(binding):
             return Streamed(bytes_of(binding, first, replies), binding.answer(first)[1])
@@ -214,6 +229,7 @@ class Transcoder:
         method = match.binding.method
         if method.server_streaming:
             raise Unimplemented(f"{method.full_name} streams both ways; call it over gRPC.")
+        who = await self._caller(request)
         sent = Uploaded(match, request.query, request.lines())
 
         async def after_the_last() -> Any:
@@ -221,7 +237,7 @@ class Transcoder:
             return await receive()
 
         async with Attended(after_the_last):
-            replies = self._lanes.stream(method, sent, timeout=request.timeout)
+            replies = self._lanes.stream(method, sent, timeout=request.timeout, identity=who)
             async with aclosing(replies):
                 answer = await anext(replies)
         return Reply(*match.binding.answer(answer))

@@ -1,7 +1,6 @@
 """One HTTP request as the transcoder reads it: headers, the body within its limits, and whether its client is there."""
 
 import asyncio
-import re
 import zlib
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -10,12 +9,12 @@ from typing import Self
 from starlette.types import Message, Receive, Scope
 
 from laneway.errors import DeadlineExceeded, InvalidArgument
+from laneway.lanes.idempotency_key import parsed
 from laneway.lanes.rest.options import EdgeOptions
 
 WATCH_AFTER = 0.05
 """Seconds until somebody looks whether a client is still there: most calls are answered before."""
 
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
@@ -31,6 +30,7 @@ class Incoming:
         self.path: str = (scope.get("raw_path") or scope["path"].encode()).decode("ascii", "replace")
         self._query: bytes = scope["query_string"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._keys = [value for name, value in scope["headers"] if name == b"idempotency-key"]
         self._receive = receive
         self._options = options
 
@@ -38,6 +38,11 @@ class Incoming:
         """A header's value, by its name in lower case."""
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """All headers, by their names in lower case."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()}
 
     @property
     def query(self) -> str:
@@ -58,16 +63,7 @@ class Incoming:
         Raises:
             InvalidArgument: it is none.
         """
-        value = self.header(b"idempotency-key")
-        if value is None:
-            return None
-        bare = value[1:-1] if len(value) >= 2 and value[0] == value[-1] == '"' else value
-        if not _KEY.fullmatch(bare):
-            raise InvalidArgument(
-                "Idempotency-Key is 1 to 255 visible ASCII characters, quoted or bare.",
-                reason="IDEMPOTENCY_KEY_INVALID",
-            )
-        return bare
+        return parsed([value.decode("latin-1") for value in self._keys])
 
     @property
     def timeout(self) -> float | None:

@@ -1,0 +1,89 @@
+"""Which requests are the same."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from laneway.contract.model import Contract, Method
+from laneway.lanes.fingerprint import fingerprint, same
+from tests.fixtures.protos import HEAD, service_of
+
+BODY = """
+service Shelf {
+  rpc Put(Request) returns (Reply) { option (laneway.v1.call) = {idempotency {key: "request_id"}}; }
+  rpc Take(Request) returns (Reply) { option (laneway.v1.call) = {idempotency {key: "inner.key"}}; }
+}
+"""
+NEWER = "optional string request_id = 1; optional string name = 2; optional string colour = 9; map<string, int32> sizes = 8;"
+OLDER = (
+    "optional string request_id = 1; map<string, int32> sizes = 8; optional bytes last = 12; optional string name = 2;"
+)
+
+
+@pytest.fixture
+def contract(tmp_path: Path):
+    def of(name: str, fields: str | None = None) -> dict[str, Method]:
+        folder = tmp_path / name
+        folder.mkdir()
+        head = HEAD
+        if fields is not None:
+            begin = HEAD.index("message Request {")
+            end = HEAD.index("message Inner", begin)
+            rest = "optional bytes last = 12; Inner inner = 4; }\n"
+            head = (
+                HEAD[:begin]
+                + "message Request { "
+                + fields.replace("optional bytes last = 12;", "")
+                + rest
+                + HEAD[end:]
+            )
+        return {method.name: method for method in Contract.of([service_of(folder, BODY, head=head)])}
+
+    return of
+
+
+def test_the_key_itself_is_not_of_the_content(contract: Any) -> None:
+    put, take = contract("one")["Put"], contract("two")["Take"]
+    kept = fingerprint(put, put.input(request_id="a", name="book"))
+    assert same(kept, put, put.input(request_id="b", name="book"))
+    assert not same(kept, put, put.input(request_id="a", name="lamp"))
+    kept = fingerprint(take, take.input(name="book", inner={"key": "a", "number": 1}))
+    assert same(kept, take, take.input(name="book", inner={"key": "b", "number": 1}))
+    assert not same(kept, take, take.input(name="book", inner={"key": "a", "number": 2}))
+
+
+def test_two_methods_with_the_same_content_differ(contract: Any) -> None:
+    methods = contract("one")
+    put, take = methods["Put"], methods["Take"]
+    assert fingerprint(put, put.input(name="book")) != fingerprint(take, take.input(name="book"))
+
+
+def test_the_order_in_which_a_map_was_written_means_nothing(contract: Any) -> None:
+    put = contract("maps", NEWER)["Put"]
+    there = put.input(sizes={str(number): number for number in range(50)})
+    back = put.input(sizes={str(number): number for number in reversed(range(50))})
+    assert same(fingerprint(put, there), put, back)
+
+
+def test_a_field_that_only_a_newer_schema_knows_counts_and_counts_the_same_once_it_is_known(contract: Any) -> None:
+    newer, older = contract("newer", NEWER)["Put"], contract("older", OLDER)["Put"]
+    sent = newer.input(request_id="k", name="book", colour="red", sizes={"a": 1}, last=b"!").SerializeToString()
+    blue = newer.input(request_id="k", name="book", colour="blue", sizes={"a": 1}, last=b"!").SerializeToString()
+    kept = fingerprint(older, older.input.FromString(sent))
+    assert same(kept, newer, newer.input.FromString(sent))
+    assert not same(kept, newer, newer.input.FromString(blue))
+    assert not same(kept, older, older.input.FromString(blue))
+
+
+def test_what_an_older_version_of_the_code_has_kept_is_compared_as_it_was_made(contract: Any) -> None:
+    put = contract("one")["Put"]
+    kept = hashlib.sha256(put.input(name="book").SerializeToString(deterministic=True)).hexdigest()
+    assert same(kept, put, put.input(request_id="k", name="book"))
+    assert not same(kept, put, put.input(request_id="k", name="lamp"))
+
+
+def test_what_a_newer_version_of_the_code_has_kept_is_taken_at_the_callers_word(contract: Any) -> None:
+    put = contract("one")["Put"]
+    assert same("99:whatever", put, put.input(name="book"))
