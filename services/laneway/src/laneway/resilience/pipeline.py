@@ -278,7 +278,7 @@ class Pipelines:
 
     def refusing(self) -> int:
         """How many breakers are open now. May be called from any thread."""
-        return sum(pipeline.breaker.refuses for _, pipeline in list(self._pipelines.values()))
+        return sum(breaker.refuses for breaker in {pipeline.breaker for _, pipeline in list(self._pipelines.values())})
 
     def _build(self, method: Target, policy: Policy) -> Pipeline:
         group = f"{method.owner}/{policy.group or method.full_name}"
