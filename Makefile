@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test e2e lint types bench bench-sync bench-walk bench-operator bench-operator-cluster protos dev-cluster golden lock clean
+.PHONY: help up demo test e2e lint types bench bench-sync bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,13 +31,16 @@ lint: $(READY) ## style and layers
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
-bench: bench-sync bench-walk bench-operator ## every benchmark
+bench: bench-sync bench-walk bench-resilience bench-operator ## every benchmark
 
 bench-sync: $(READY) ## the edge and its JSON against FastAPI and json_format
 	@$(BIN)/python -m tests.benchmarks.sync
 
 bench-walk: $(READY) ## orders per second through the whole walk
 	@$(BIN)/python -m tests.benchmarks.walk
+
+bench-resilience: $(READY) ## what a closed breaker costs, beside its peers
+	@$(BIN)/python -m tests.benchmarks.resilience
 
 bench-operator-cluster: $(READY) ## the operator on the cluster that KUBECONFIG names
 	@$(BIN)/python -m tests.benchmarks.operator_cluster $(ARGS)

@@ -4,11 +4,14 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from laneway.contract.policy import Breaker as BreakerPolicy
 from laneway.contract.policy import BreakerMode
 from laneway.errors import NotFound, ResourceExhausted, Unavailable
-from laneway.resilience.breaker import Breaker, State
-from laneway.resilience.window import TimeWindow
+from laneway.resilience.breaker import Breaker, Permit, State
+from laneway.resilience.window import CountWindow, TimeWindow
 
 
 @pytest.fixture
@@ -152,10 +155,59 @@ def test_switched_by_hand_it_forgets_what_was_and_late_results_change_nothing(bu
 def test_as_a_context_manager_a_permit_is_settled_by_how_the_block_ends(build, error, state):
     breaker = build()
     for _ in range(10):
-        with pytest.raises(type(error)), breaker.acquire():
+        with pytest.raises(type(error)), breaker.admit():
             raise error
     assert breaker.state is state
     if state is State.CLOSED:
         with breaker.acquire():
             pass
         assert breaker.state is State.CLOSED
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["begin", "begin", "success", "failure", "neutral", "wait"]), st.integers(0, 9)),
+        max_size=80,
+    ),
+    st.booleans(),
+)
+def test_a_shared_permit_does_what_one_of_its_own_does(steps, by_time):
+    numbers = BreakerPolicy(
+        failure_rate=0.5, minimum_calls=4, window=6, consecutive_failures=3, open_time=1.0, half_open_calls=2,
+        window_time=5.0 if by_time else 0.0,
+    )  # fmt: skip
+    now = 0.0
+    own, shared = (Breaker("payments", numbers, clock=lambda: now, random=lambda: 0.5) for _ in range(2))
+    running: list[tuple[Permit, Permit]] = []
+    for step, which in steps:
+        if step == "wait":
+            now += which / 4
+        elif step == "begin":
+            permits = [_given(own.acquire), _given(shared.admit)]
+            assert (permits[0] is None) == (permits[1] is None)
+            if None not in permits:
+                running.append(tuple(permits))
+        elif running:
+            for permit in running.pop(which % len(running)):
+                getattr(permit, step)()
+        assert own.state is shared.state
+
+
+def _given(acquire):
+    try:
+        return acquire()
+    except Unavailable:
+        return None
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans())), st.integers(1, 12))
+def test_a_window_of_calls_counts_the_last_ones_whenever_one_of_them_is_bad(ends, size):
+    window = CountWindow(size)
+    for at, (failed, slow) in enumerate(ends, start=1):
+        window.add(0.0, failed=failed, slow=slow)
+        last = ends[max(0, at - size) : at]
+        if failed or slow:
+            counts = sum(end[0] for end in last), sum(end[1] for end in last)
+            assert (window.calls, window.failures, window.slow) == (len(last), *counts)

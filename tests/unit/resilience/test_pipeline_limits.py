@@ -112,6 +112,19 @@ async def test_a_call_that_waited_has_only_what_remains(build, clock):
     assert given == [pytest.approx(6)]
 
 
+async def test_what_waited_while_the_breaker_opened_is_refused_and_keeps_no_place(build, clock):
+    pipeline = build(waiting=9)
+    running = await hold(pipeline)
+    waiting = [asyncio.ensure_future(pipeline.call(answer, deadline=None, retryable=True)) for _ in range(3)]
+    await asyncio.sleep(0)
+    for _ in range(5):
+        pipeline.breaker.acquire().failure()
+    running.cancel()
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [getattr(end, "reason", end) for end in ends] == ["BREAKER_OPEN"] * 3
+    assert (pipeline.limit.running, pipeline.limit.waiting) == (0, 0)
+
+
 async def test_an_attempt_has_its_own_time_within_the_deadline(build, clock):
     given = []
 

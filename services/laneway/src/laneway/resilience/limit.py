@@ -65,9 +65,10 @@ class Limit:
                 raise self._rejection() from None
             raise
 
-    def give_back(self, seconds: float) -> None:
-        """A call that took `seconds` has ended."""
-        self._usual += _SMOOTHING * (seconds - self._usual) if self._usual else seconds
+    def give_back(self, seconds: float | None) -> None:
+        """A call has ended that took `seconds`; None: it was not made after all."""
+        if seconds is not None:
+            self._usual += _SMOOTHING * (seconds - self._usual) if self._usual else seconds
         self._pass_on()
 
     def _pass_on(self) -> None:

@@ -111,7 +111,7 @@ class Pipeline:
         What fails after it is not counted, nothing is tried again, and the concurrency limit does not apply: a
         stream would hold its place for as long as it lives. Close the generator when leaving early.
         """
-        permit = self._acquire()
+        permit = self._admitted(self.breaker.acquire)
         messages: AsyncIterator[T] | None = None
         try:
             messages = open()
@@ -139,11 +139,10 @@ class Pipeline:
         remaining = self._remaining(deadline)
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded(f"{self.target} was not called: the deadline had passed.")
-        self._retrying.first_attempt()
         number = 1
         last: LanewayError | None = None
         while True:
-            permit = self._acquire(last)
+            permit = self._admitted(self.breaker.admit, last)
             try:
                 return await self._attempt(permit, attempt, number, deadline)
             except LanewayError as error:
@@ -162,12 +161,12 @@ class Pipeline:
             number += 1
 
     async def _attempt(self, permit: Permit, attempt: Attempt[T], number: int, deadline: float | None) -> T:
-        given: float | None = None
+        if self.limit is not None and not self.limit.take():
+            permit = await self._wait(permit, self.limit, deadline)
+        given = self._given(deadline)
+        if number == 1:
+            self._retrying.first_attempt()
         try:
-            if self.limit is not None and not self.limit.take():
-                await self._wait(self.limit, deadline)
-                permit.begin()
-            given = self._given(deadline)
             result = await self._limited(attempt, number, given)
         except BaseException as error:
             permit.settle(self._health(error, given))
@@ -175,11 +174,22 @@ class Pipeline:
         permit.success()
         return result
 
-    async def _wait(self, limit: Limit, deadline: float | None) -> None:
+    async def _wait(self, permit: Permit, limit: Limit, deadline: float | None) -> Permit:
+        """Wait for a turn. A breaker that has opened meanwhile refuses it: what waited is no reason to call."""
         try:
             await limit.wait(deadline)
-        except LanewayError as rejection:
-            self._note(rejection)
+        except BaseException as error:
+            permit.neutral()
+            if isinstance(error, LanewayError):
+                self._note(error)
+            raise
+        if permit.current:
+            permit.begin()
+            return permit
+        try:
+            return self._admitted(self.breaker.admit)
+        except LanewayError:
+            limit.give_back(None)
             raise
 
     async def _limited(self, attempt: Attempt[T], number: int, given: float | None) -> T:
@@ -203,9 +213,9 @@ class Pipeline:
             return self._attempt_timeout if remaining is None else remaining
         return min(remaining, self._attempt_timeout)
 
-    def _acquire(self, cause: LanewayError | None = None) -> Permit:
+    def _admitted(self, by: Callable[[], Permit], cause: LanewayError | None = None) -> Permit:
         try:
-            return self.breaker.acquire()
+            return by()
         except LanewayError as refusal:
             self._note(refusal)
             raise refusal from cause

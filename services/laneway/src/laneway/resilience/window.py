@@ -1,4 +1,7 @@
-"""What a breaker judges by: how the calls of late ended. Adding one costs the same at any size."""
+"""What a breaker judges by, whenever a bad call is added: how the calls of late ended.
+
+Adding one costs the same at any size.
+"""
 
 from collections import deque
 from typing import Protocol
@@ -8,50 +11,62 @@ BUCKETS = 10
 
 
 class Window(Protocol):
-    """The calls that count, with how many of them failed and how many were slow."""
+    """The calls that count: how many, how many of them failed, how many were slow, how many failed in a row at last."""
 
-    calls: int
-    failures: int
-    slow: int
+    row: int
+
+    @property
+    def calls(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+    @property
+    def slow(self) -> int: ...
 
     def add(self, now: float, *, failed: bool, slow: bool) -> None:
-        """A call ended at `now`, on a monotonic clock."""
+        """A call ended at `now`, on a monotonic clock. The numbers hold until the next one is added."""
 
 
 class CountWindow:
-    """The last `size` calls."""
+    """The last `size` calls. Only the bad ones are remembered; a good one raises `total` and ends the `row`."""
 
-    __slots__ = ("_ends", "_size", "calls", "failures", "slow")
+    __slots__ = ("_bad", "_size", "failures", "row", "slow", "total")
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._ends: deque[tuple[bool, bool]] = deque()
-        self.calls = self.failures = self.slow = 0
+        self._bad: deque[tuple[int, bool, bool]] = deque()
+        self.total = self.failures = self.slow = self.row = 0
+
+    @property
+    def calls(self) -> int:
+        return min(self.total, self._size)
 
     def add(self, now: float, *, failed: bool, slow: bool) -> None:  # noqa: ARG002 (the other window's need)
-        if self.calls == self._size:
-            failed_then, slow_then = self._ends.popleft()
-            self.failures -= failed_then
-            self.slow -= slow_then
-        else:
-            self.calls += 1
-        self._ends.append((failed, slow))
+        self.total += 1
+        self.row = self.row + 1 if failed else 0
+        if not (failed or slow):
+            return
+        self._bad.append((self.total, failed, slow))
         self.failures += failed
         self.slow += slow
+        while self._bad[0][0] <= self.total - self._size:
+            _, failed_then, slow_then = self._bad.popleft()
+            self.failures -= failed_then
+            self.slow -= slow_then
 
 
 class TimeWindow:
     """The calls of the last `seconds`, to a tenth of them."""
 
-    __slots__ = ("_buckets", "_now", "_width", "calls", "failures", "slow")
+    __slots__ = ("_buckets", "_now", "_width", "calls", "failures", "row", "slow")
 
     def __init__(self, seconds: float) -> None:
         self._width = seconds / BUCKETS
         self._buckets: deque[list[int]] = deque(maxlen=BUCKETS)
         self._now = 0
-        self.calls = self.failures = self.slow = 0
+        self.calls = self.failures = self.slow = self.row = 0
 
     def add(self, now: float, *, failed: bool, slow: bool) -> None:
+        self.row = self.row + 1 if failed else 0
         bucket = self._bucket(int(now / self._width))
         bucket[0] += 1
         bucket[1] += failed
