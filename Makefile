@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test e2e lint types bench bench-sync bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock clean
+.PHONY: help up demo test e2e lint types bench bench-sync bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ lock: ## pin every dependency, with hashes (needs uv)
 	@for file in requirements/dev.in $(filter-out requirements/dev.in,$(wildcard requirements/*.in)); do \
 	  case $$file in */dev.in|*/sbom.in) on= ;; *) on='-c requirements/dev.lock' ;; esac; \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$on $$file -o $${file%.in}.lock || exit; done
+
+sbom: ## what the image holds, as CycloneDX in build/sbom.json
+	@$(PYTHON) -m venv build/sbom
+	@build/sbom/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/sbom.lock
+	@build/sbom/bin/cyclonedx-py requirements --output-reproducible --output-format JSON --output-file build/sbom.json requirements/run.lock
+	@echo build/sbom.json
 
 clean: ## remove what was made here
 	@rm -rf $(VENV) build var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -18,7 +18,7 @@ RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 @pytest.fixture(scope="session")
 def _cluster() -> None:
     if not (shutil.which("kubectl") and shutil.which("helm")) or "KUBECONFIG" not in os.environ:
-        pytest.skip("no cluster: KUBECONFIG, kubectl and helm are needed")
+        pytest.fail("there is no cluster: KUBECONFIG, kubectl and helm are needed; `make e2e` brings them")
     run("kubectl", "apply", "--server-side", "--force-conflicts", "--filename", "-", given=custom_resource())
     run("kubectl", "wait", "--for=condition=Established", "crd/workerpools.laneway.dev", "--timeout=30s")
 
