@@ -49,7 +49,7 @@ class Producer:
             while not (reports := await self.broker.reports("shelf", wait=1)):
                 pass
         await self.relay.settle(reports)
-        return [row.id for row in await outbox.due(self.store, self.clock() + 1e6, 100)]
+        return [row.id for row in await outbox.due(self.store, ("shelf", "default"), self.clock() + 1e6, 100)]
 
     def held(self) -> tuple[int, int]:
         """How many copies wait in the queue, and how many are taken and not acknowledged."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from celery import bootsteps, signals
 from celery.worker import state
+from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -66,6 +67,8 @@ class Reporting:
         self._worker = worker
         self._connection = connection
         self._broker: tuple[Redis, str] | None = None
+        # kombu raises its OperationalError where it connects, and what is below it elsewhere.
+        self._away = (*connection.connection_errors, OperationalError, RedisError, OSError)
         self._answers = True
         self._tally = Tally({queue.routing_key: name for name, queue in queues.items()}, self._queues)
         self._gate = Gate(worker, self._queues)
@@ -120,7 +123,7 @@ class Reporting:
                 pipe.sismember(prefix + drain_key(queue), self._pod)
                 pipe.exists(prefix + paused_key(queue))
             answers = pipe.execute()
-        except (*self._connection.connection_errors, RedisError, OSError) as error:
+        except self._away as error:
             if self._answers:
                 log.warning("capacity is not reported: the broker does not answer", extra={"cause": repr(error)})
             self._answers = False
@@ -160,7 +163,7 @@ class Reporting:
         try:
             client, prefix = self._client()
             client.delete(*(prefix + worker_key(queue, self._pod) for queue in self._queues))
-        except (*self._connection.connection_errors, RedisError, OSError):
+        except self._away:
             log.info("the last report is left to its time to live")
 
 
