@@ -102,8 +102,14 @@ def test_every_container_states_what_it_needs_and_may_take(rendered: Rendered) -
             assert container["resources"][bound].keys() == {"cpu", "memory"}, name
 
 
-def test_no_pod_has_a_token_for_the_cluster(rendered: Rendered) -> None:
-    assert not failing((pod.name, pod.spec["automountServiceAccountToken"] is False) for pod in rendered.pods)
+def test_only_the_operator_has_a_token_for_the_cluster(rendered: Rendered) -> None:
+    assert not failing(
+        (
+            pod.name,
+            pod.spec["automountServiceAccountToken"] is (pod.labels["app.kubernetes.io/component"] == "operator"),
+        )
+        for pod in rendered.pods
+    )
     assert not failing((pod.name, pod.spec["enableServiceLinks"] is False) for pod in rendered.pods)
     assert all(account["automountServiceAccountToken"] is False for account in rendered.of("ServiceAccount"))
 

@@ -1,16 +1,22 @@
-{{- define "laneway.labels" -}}
-{{ include "laneway.selector" . }}
+{{/* The release's name; in another chart's release it is one part of several. */}}
+{{- define "laneway.operator.name" -}}
+{{ .Release.Name }}{{ if not .Chart.IsRoot }}-operator{{ end }}
+{{- end }}
+
+{{- define "laneway.operator.labels" -}}
+{{ include "laneway.operator.selector" . }}
 app.kubernetes.io/part-of: {{ .Release.Name }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{- define "laneway.selector" -}}
+{{- define "laneway.operator.selector" -}}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/name: laneway-operator
+app.kubernetes.io/component: operator
 {{- end }}
 
-{{- define "laneway.image" -}}
+{{- define "laneway.operator.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
@@ -18,12 +24,12 @@ app.kubernetes.io/name: laneway-operator
 {{- end }}
 {{- end }}
 
-{{- define "laneway.account" -}}
-{{ .Values.serviceAccount.name | default .Release.Name }}
+{{- define "laneway.operator.account" -}}
+{{ .Values.serviceAccount.name | default (include "laneway.operator.name" .) }}
 {{- end }}
 
 {{/* The environment as a sorted list: (a map of strings and `valueFrom`s) */}}
-{{- define "laneway.env" -}}
+{{- define "laneway.operator.env" -}}
 {{- range $name, $value := . }}
 - name: {{ $name }}
   {{- if kindIs "map" $value }}
@@ -35,20 +41,20 @@ app.kubernetes.io/name: laneway-operator
 {{- end }}
 
 {{/* What the operator is told; `env` wins. */}}
-{{- define "laneway.environment" -}}
+{{- define "laneway.operator.environment" -}}
 {{- $env := dict
   "LANEWAY_OPERATOR_NAMESPACES" (join "," .Values.namespaces)
   "LANEWAY_OPERATOR_INTERVAL" (.Values.interval | toString)
   "LANEWAY_OPERATOR_LOG_FORMAT" .Values.logs.format
   "LANEWAY_OPERATOR_LOG_LEVEL" .Values.logs.level
-  "LANEWAY_OPERATOR_LEASE" .Release.Name
+  "LANEWAY_OPERATOR_LEASE" (include "laneway.operator.name" .)
   "LANEWAY_OPERATOR_LEASE_NAMESPACE" .Release.Namespace
   "LANEWAY_OPERATOR_IDENTITY" (dict "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name"))) }}
 {{- mergeOverwrite $env (deepCopy .Values.env) | toJson }}
 {{- end }}
 
 {{/* What the operator does to the objects of the namespaces that it serves: each verb, and the code that needs it. */}}
-{{- define "laneway.rules" -}}
+{{- define "laneway.operator.rules" -}}
 # watch.py: WorkerPools, their Deployments and pods, and whatever else would scale those.
 - {apiGroups: [laneway.dev], resources: [workerpools], verbs: [list, watch]}
 - {apiGroups: [apps], resources: [deployments], verbs: [list, watch]}
