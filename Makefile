@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test e2e lint types bench bench-sync bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom clean
+.PHONY: help up demo test test-faults e2e lint types bench bench-sync bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(READY) lint types ## everything that needs no cluster
 
 e2e: $(READY) ## the shop on a real cluster: installed, used, killed, upgraded
 	@mkdir -p build && tests/e2e/run $(ARGS)
+
+test-faults: $(READY) ## outages, overload and kills: nothing multiplies, nothing is lost
+	@$(BIN)/pytest tests/faults $(ARGS)
 
 lint: $(READY) ## style and layers
 	@$(BIN)/ruff check .

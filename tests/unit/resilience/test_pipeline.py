@@ -145,6 +145,7 @@ async def test_a_refusal_in_the_middle_of_a_call_names_the_failure_that_caused_i
         (ConnectionRefusedError("e"), State.OPEN),
         (TimeoutError("e"), State.OPEN),
         (errors.ResourceExhausted("e"), State.CLOSED),
+        (errors.Unavailable("e", reason="BREAKER_OPEN"), State.CLOSED),
         (errors.NotFound("e"), State.CLOSED),
         (errors.FailedPrecondition("e"), State.CLOSED),
         (errors.Aborted("e"), State.CLOSED),

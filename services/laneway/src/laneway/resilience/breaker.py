@@ -25,7 +25,7 @@ from typing import Protocol
 from laneway.contract.policy import Breaker as BreakerPolicy
 from laneway.contract.policy import BreakerMode
 from laneway.errors import ConfigurationError, Unavailable
-from laneway.resilience.health import Health
+from laneway.resilience.health import BREAKER_OPEN, Health
 from laneway.resilience.window import CountWindow, TimeWindow, Window
 
 OPEN_TIME_DOUBLINGS = 4
@@ -36,9 +36,6 @@ OPEN_TIME_JITTER = 0.25
 
 PROBE_LEASE = 30.0
 """Seconds after which unanswered probes are written off: a silent stream must not hold the breaker."""
-
-REFUSED = "BREAKER_OPEN"
-"""The reason of a refusal."""
 
 _SETTLED = -1
 """The generation of a permit that changes nothing any more; a breaker's own begin at 0."""
@@ -253,7 +250,7 @@ class Breaker:
         else:
             message = f"{self.target} has been failing; its breaker is {self._state.value.replace('_', '-')}."
             wait = self._until - now if self._state is State.OPEN else self._policy.open_time
-        return Unavailable(message, reason=REFUSED, metadata={"target": self.target}, retry_after=wait)
+        return Unavailable(message, reason=BREAKER_OPEN, metadata={"target": self.target}, retry_after=wait)
 
     def _ended(self, began: float, *, failed: bool) -> None:
         now = self._clock()

@@ -4,6 +4,9 @@ from enum import Enum
 
 from laneway.errors import Code, LanewayError
 
+BREAKER_OPEN = "BREAKER_OPEN"
+"""The reason of a breaker's refusal."""
+
 _FAILURES = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS})
 
 
@@ -31,7 +34,9 @@ class Health(Enum):
             return cls.FAILING if isinstance(error, OSError) else cls.NOTHING
         if error.reason in answers:
             return cls.HEALTHY
-        if error.code is Code.RESOURCE_EXHAUSTED:
+        # A breaker further down refuses: who tells it is well, and counting it would open one breaker on the other, each
+        # to be probed in its turn until a chain recovers.
+        if error.code is Code.RESOURCE_EXHAUSTED or error.reason == BREAKER_OPEN:
             return cls.THROTTLING
         if error.code in _FAILURES:
             return cls.FAILING
