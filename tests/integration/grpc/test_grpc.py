@@ -374,7 +374,7 @@ async def test_a_handlers_own_cancelled_stays_what_it_is(wire: Wire) -> None:
 
 async def test_a_taken_port_is_one_sentence(wire: Wire) -> None:
     second = GrpcServer(wire.server._dispatcher, host="127.0.0.1", port=wire.server.port)
-    with pytest.raises(ConfigurationError, match=f"Port {wire.server.port} is taken .* LANEWAY_GRPC_PORT"):
+    with pytest.raises(ConfigurationError, match=f"Port {wire.server.port} cannot be used .* LANEWAY_GRPC_PORT"):
         await second.start()
 
 
