@@ -22,7 +22,7 @@ def until() -> Until:
     """Wait for a fact of other processes."""
 
     async def wait(fact: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not await fact():
                 await asyncio.sleep(0.05)
 
@@ -89,6 +89,10 @@ class producer:  # noqa: N801 reads as a verb
 
     def __exit__(self, *_: Any) -> None:
         self.app.close()
+
+
+def hold(app: Celery, released: Path) -> None:
+    app.send_task("tests.integration.scaling.plain_app.hold", args=[str(released)], ignore_result=True)
 
 
 def nap(app: Celery, seconds: float, *, priority: int = 0) -> None:

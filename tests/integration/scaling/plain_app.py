@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 from celery import Celery
 
@@ -27,3 +28,10 @@ if os.environ.get("REPORT"):
 def nap(seconds: float) -> None:
     """Be busy."""
     time.sleep(seconds)
+
+
+@app.task
+def hold(released: str) -> None:
+    """Be busy until a file is there."""
+    while not Path(released).exists():
+        time.sleep(0.02)

@@ -22,7 +22,7 @@ def shop(tmp_path: Path):  # type: ignore[no-untyped-def]
     assert running.stop() == 0
 
 
-def until(fact: Callable[[], bool], shop: RunningShop, within: float = 120) -> None:
+def until(fact: Callable[[], bool], shop: RunningShop, within: float = 240) -> None:
     deadline = time.monotonic() + within
     while not fact():
         assert time.monotonic() < deadline, shop.log()[-3000:]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -12,7 +13,7 @@ from laneway.scaling.model import Reading
 from laneway.scaling.signals import Layout, Source
 from laneway.scaling.signals.valkey import ValkeySignals
 from tests.fixtures.valkey import Server
-from tests.integration.scaling.conftest import PlainWorkers, Until, nap, producer
+from tests.integration.scaling.conftest import PlainWorkers, Until, hold, nap, producer
 
 SOURCE = Source(pool="p", queues=("plain",), pods=("one", "two"), layout=Layout(priority_steps=(0, 5)))
 
@@ -91,12 +92,12 @@ async def test_a_worker_says_what_it_runs_and_what_it_has_done(
 
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
 async def test_a_drained_worker_finishes_takes_nothing_and_consumes_again_when_it_may(
-    eyes: Eyes, plain: Celery, valkey_url: str, until: Until, pool: str
+    eyes: Eyes, plain: Celery, valkey_url: str, until: Until, pool: str, tmp_path: Path
 ) -> None:
     workers = PlainWorkers(valkey_url, pool=pool)
     try:
         workers.start("one")
-        nap(plain, 2)
+        hold(plain, tmp_path / "released")
 
         async def it_runs() -> bool:
             return await eyes.active() == 1
@@ -110,6 +111,7 @@ async def test_a_drained_worker_finishes_takes_nothing_and_consumes_again_when_i
         await until(it_drains)
         for _ in range(5):
             nap(plain, 0)
+        (tmp_path / "released").touch()
 
         async def it_is_idle() -> bool:
             reading = await eyes.look()
@@ -173,16 +175,16 @@ async def test_a_paused_queue_is_taken_from_by_nobody_until_it_is_resumed(
 
 
 async def test_a_worker_that_is_asked_to_leave_finishes_first_and_never_consumes_again(
-    eyes: Eyes, plain: Celery, workers: PlainWorkers, until: Until
+    eyes: Eyes, plain: Celery, workers: PlainWorkers, until: Until, tmp_path: Path
 ) -> None:
     workers.start("one")
-    nap(plain, 8)
+    hold(plain, tmp_path / "released")
 
     async def it_runs() -> bool:
         return await eyes.active() == 1
 
     await until(it_runs)
-    leaving = asyncio.create_task(asyncio.to_thread(leave, "one", within=30))
+    leaving = asyncio.create_task(asyncio.to_thread(leave, "one", within=90))
 
     async def it_drains() -> bool:
         return (await eyes.look()).workers[0].draining
@@ -190,6 +192,7 @@ async def test_a_worker_that_is_asked_to_leave_finishes_first_and_never_consumes
     await until(it_drains)
     assert not leaving.done(), "it still runs something"
     nap(plain, 0)
+    (tmp_path / "released").touch()
     assert await leaving == ""
     reading = await eyes.look()
     assert (reading.waiting, reading.workers[0].held, reading.unacked) == (1, 0, 0)
