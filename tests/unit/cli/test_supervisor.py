@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -253,3 +254,28 @@ async def test_what_somebody_else_ends_during_a_stop_is_not_started_again(bench:
 
     assert bench.diary == ["below started", "above started", "below ended", "above ended"]
     assert "started again" not in bench.printed
+
+
+async def test_a_service_that_is_to_be_down_is_killed_and_not_started_again_until_it_may_run(bench: Bench) -> None:
+    victim, other = bench.process("victim"), bench.process("other")
+    await bench.supervisor.start([victim, other])
+    supervisor = bench.supervisor
+    before = supervisor.pids["other"]
+
+    supervisor.hold("victim", down=True)
+    await bench.until(lambda: "victim" not in supervisor.pids)
+    supervisor.add(replace(bench.process("another"), service="victim"))
+    assert "is started again" not in bench.printed
+    assert supervisor.pids == {"other": before}
+
+    supervisor.hold("victim", down=False)
+    await bench.until(lambda: {"victim", "another"} <= supervisor.pids.keys())
+
+
+async def test_a_service_that_is_down_does_not_keep_the_others_from_stopping(bench: Bench) -> None:
+    await bench.supervisor.start([bench.process("victim"), bench.process("other")])
+    bench.supervisor.hold("victim", down=True)
+
+    await bench.supervisor.stop()
+
+    assert bench.diary[-1] == "other ended"

@@ -23,7 +23,9 @@ from laneway.contract.model import Contract, Method
 from laneway.contract.tuning import Tuning
 from laneway.errors import ConfigurationError, FailedPrecondition, LanewayError
 from laneway.lanes.dispatch import Dispatcher
+from laneway.lanes.faults import Faults
 from laneway.lanes.outgoing import Lanes
+from laneway.lanes.retention import Retention
 from laneway.lanes.system import REGISTER, SystemHandlers
 from laneway.lanes.transport import Answer
 from laneway.resilience.pipeline import Pipelines
@@ -190,7 +192,7 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
                 metrics=own.metrics,
                 queues=own.service.queues,
             )
-            duties.append(relay.run())
+            duties += [relay.run(), Retention(back.store, holder=settings.instance).run()]
         server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port)
         async with running(*duties):
             await server.start()
@@ -319,6 +321,8 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
             system = SystemHandlers(own.service.name, own.service.contract, store, own.tracing)
             handlers |= system.handlers
             methods |= system.methods
+        faults = Faults(own.settings.fault_folder, own.service.name)
+        await stack.enter_async_context(running(faults.keep()))
         surroundings = Surroundings(store=store, tracing=own.tracing, wall_clock=time, monotonic=monotonic)
         dispatcher = Dispatcher(
             Contract(methods),
@@ -327,6 +331,8 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
             metrics=own.metrics,
             tuning=own.tuning,
             publishing=publishing,
+            authorize=own.service.admit,
+            strike=faults.strike if own.settings.fault_folder else None,
         )
         stack.push_async_callback(dispatcher.close)
         yield Backend(dispatcher, store, broker)

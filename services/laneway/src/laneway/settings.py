@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     """Seconds that a process waits at its start for a database that is not there or not migrated yet."""
     policy_folder: Annotated[Path, AfterValidator(_folder)] | None = None
     """Where `policy.yaml` lies, or may come to lie: see `laneway.contract.tuning`. The folder itself must be there."""
+    fault_folder: Annotated[Path, AfterValidator(_folder)] | None = None
+    """Where `laneway fault` says what is to go wrong; nowhere but under `laneway up`."""
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
 
     @classmethod

@@ -109,6 +109,20 @@ def trace(
 
 
 @app.command()
+def fault(
+    service: str,
+    kind: Annotated[str, typer.Argument(help="slow, error, hang, flaky, down; or none, to end it.")],
+    seconds: Annotated[float, typer.Option(min=0, help="How much slower.")] = 2.0,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Share of the calls that fail, if flaky.")] = 0.5,
+    data: Data = DATA,
+) -> None:
+    """Let a service of the running `laneway up` fail, and see what the others do."""
+    from laneway.cli.fault import set_fault
+
+    print(set_fault(data, service, kind, seconds=seconds, share=share))
+
+
+@app.command()
 def pools(
     namespace: Annotated[str | None, typer.Option(help="One namespace.  [default: all]")] = None,
     context: Annotated[str | None, typer.Option(help="A context of kubectl's.  [default: the current one]")] = None,

@@ -77,6 +77,7 @@ class Dispatcher:
         tuning: Tuning | None = None,
         publishing: Publishing | None = None,
         authorize: Authorize | None = None,
+        strike: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.contract = contract
         self._handlers = handlers
@@ -85,6 +86,7 @@ class Dispatcher:
         self._tuning = tuning or Tuning()
         self._publishing = publishing
         self._authorize = authorize
+        self._strike = strike
         store = surroundings.store
         self._claims = None if store is None else Claims(store, surroundings.wall_clock)
         self._commits: set[asyncio.Task[None]] = set()
@@ -110,6 +112,8 @@ class Dispatcher:
             try:
                 if self._authorize is not None:
                     await self._authorize(requests if isinstance(requests, Message) else None, call)
+                if self._strike is not None:
+                    await self._strike()
                 if not method.server_streaming:
                     yield await self._handlers[method.full_name](requests, call)
                     return
@@ -279,6 +283,8 @@ class Dispatcher:
         handler: Callable[[Message, Call], Awaitable[Message]] = self._handlers[name]
         try:
             async with asyncio.timeout(call.remaining()) as limit:
+                if self._strike is not None:
+                    await self._strike()
                 reply = await handler(request, call)
         except LanewayError:
             raise

@@ -34,8 +34,8 @@ class Health(Enum):
             return cls.FAILING if isinstance(error, OSError) else cls.NOTHING
         if error.reason in answers:
             return cls.HEALTHY
-        # A breaker further down refuses: who tells it is well, and counting it would open one on the other, each
-        # to be probed in its turn until a chain recovers.
+        # A breaker further down refuses: who tells it is well, and counting it would open one breaker on the other,
+        # each to be probed in its turn until a chain recovers.
         if error.code is Code.RESOURCE_EXHAUSTED or error.reason == BREAKER_OPEN:
             return cls.THROTTLING
         if error.code in _FAILURES:

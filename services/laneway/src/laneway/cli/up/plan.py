@@ -14,6 +14,8 @@ BASE_REMEDY = "choose others with --base-port (LANEWAY_GRPC_PORT)"
 EDGE_REMEDY = "choose another with --port (LANEWAY_REST_PORT)"
 LOCAL = "127.0.0.1"
 COMPANION = "companion"
+FAULTS = "faults"
+"""The folder, in that of the data, where `laneway fault` says what is to go wrong."""
 
 NOT_FOR_CHILDREN = frozenset({"LANEWAY_ADMIN_PORT"})
 """Settings of one process, which must not be those of all."""
@@ -146,6 +148,7 @@ def make_plan(
         "LANEWAY_DATABASE_URL": database_url,
         "LANEWAY_TARGETS": json.dumps({name: f"{reachable}:{port}" for name, port in grpc_ports.items()}),
         "LANEWAY_OTLP_ENDPOINT": options.otlp_endpoint or f"http://{LOCAL}:{http_port}",
+        "LANEWAY_FAULT_FOLDER": str(options.data / FAULTS),
         "LANEWAY_LOG_FORMAT": options.log_format,
         "LANEWAY_LOG_LEVEL": options.log_level,
         "SMTP_URL": options.smtp_url or f"smtp://{LOCAL}:{smtp_port}",

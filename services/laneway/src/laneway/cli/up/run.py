@@ -19,8 +19,9 @@ from laneway.cli.embedded.spans import Spans
 from laneway.cli.migrate import migrate
 from laneway.cli.up import ports, state
 from laneway.cli.up.launch import Launch
+from laneway.cli.up.outages import outages
 from laneway.cli.up.output import Output, table_of
-from laneway.cli.up.plan import Options, Plan, make_plan
+from laneway.cli.up.plan import FAULTS, Options, Plan, make_plan
 from laneway.cli.up.scale import scaling
 from laneway.cli.up.supervisor import Patience, Supervisor
 from laneway.errors import Cancelled
@@ -89,6 +90,7 @@ async def up(
         placed.refuse_shared_database(each.name for each in services if each.database)
         ports.check_free(plan.wanted())
         state.make_folder(plan.data / "valkey")
+        _forget_faults(plan.data / FAULTS)
         output = Output(Console(stderr=True), width=max(len(each.name) for each in plan.processes), held=held)
         async with _embedded(plan) as spans:
             supervisor = Supervisor(
@@ -100,7 +102,10 @@ async def up(
             try:
                 if not await unless(stopped, _start(plan, services, placed, supervisor)):
                     raise Cancelled("Stopped before everything had started.")
-                async with scaling(plan, supervisor, at_most=options.most_workers, slots=settings.worker_slots):
+                async with (
+                    outages(plan.data / FAULTS, supervisor),
+                    scaling(plan, supervisor, at_most=options.most_workers, slots=settings.worker_slots),
+                ):
                     yield Up(plan, spans, supervisor)
             except BaseException as error:
                 if not isinstance(error, Cancelled):
@@ -109,6 +114,12 @@ async def up(
             finally:
                 await supervisor.stop()
                 state.remove(plan.data)
+
+
+def _forget_faults(folder: Path) -> None:
+    state.make_folder(folder)
+    for file in folder.glob("*.json"):
+        file.unlink()
 
 
 def _planned(options: Options, base_port: int) -> tuple[Plan, Sequence[Installed]]:

@@ -50,6 +50,7 @@ class Supervisor:
         self._patience = patience or Patience()
         self._changed = changed
         self._steady = False
+        self._down: set[str] = set()
         self._kept: list[_Kept] = []
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -94,6 +95,15 @@ class Supervisor:
         self._kept.remove(kept)
         self._tell()
 
+    def hold(self, service: str, *, down: bool) -> None:
+        """Kill the processes of a service and keep them from running; or let them run again."""
+        if down == (service in self._down):
+            return
+        (self._down.add if down else self._down.discard)(service)
+        for kept in self._kept:
+            if kept.process.service == service:
+                kept.hold(down=down)
+
     def say(self, sentence: str) -> None:
         """Print something of the supervisor's own."""
         self._output.say(sentence)
@@ -120,6 +130,8 @@ class Supervisor:
         kept = _Kept(process, self._launcher, self._output, self._patience, self._tell)
         kept.task.add_done_callback(self.watch)
         self._kept.append(kept)
+        if process.service in self._down:
+            kept.hold(down=True)
         return kept
 
     def _tell(self) -> None:
@@ -156,6 +168,8 @@ class _Kept:
         self._patience = patience
         self._changed = changed
         self._last = asyncio.Event()
+        self._free = asyncio.Event()
+        self._free.set()
         self._stopping = False
         self.task = asyncio.create_task(self._keep())
 
@@ -167,6 +181,16 @@ class _Kept:
     def let_end(self) -> None:
         """From now on its end is no accident: it is not started again."""
         self._last.set()
+        self._free.set()
+
+    def hold(self, *, down: bool) -> None:
+        """Kill it, and do not start it again until it may run."""
+        if not down:
+            self._free.set()
+            return
+        self._free.clear()
+        if self.running is not None:
+            kill_session(self.running.pid)
 
     async def stop(self) -> None:
         """End it, and return when it has ended."""
@@ -185,10 +209,16 @@ class _Kept:
         loop = asyncio.get_running_loop()
         pause = self._patience.first_restart
         while True:
+            await self._free.wait()
+            if self._last.is_set():
+                return
             begin = loop.time()
             code = await self._run()
             if self._last.is_set():
                 return
+            if not self._free.is_set():
+                self._output.say(f"{self.process.name} is down, as it was told to.")
+                continue
             if not self.settled:
                 raise self._failure(code)
             if loop.time() - begin > self._patience.steady:
