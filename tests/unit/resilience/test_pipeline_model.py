@@ -121,6 +121,10 @@ class World:
         """Let everything that can go on go on."""
         for _ in range(5):
             await asyncio.sleep(0)
+        for _ in range(4 * LIMIT.max_waiting):  # a leave that nobody may use any more is handed on, one waiter a turn
+            if self.limit.running == len(self.running):
+                break
+            await asyncio.sleep(0)
         for caller in [caller for caller in self.callers if caller.done()]:
             self.callers.remove(caller)
             if not caller.cancelled():
