@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from laneway.client import Lanes
-from laneway.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from laneway.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from laneway.lanes.system import REGISTER
 from laneway.service import Service
 from laneway.testing import World, serve
@@ -180,12 +180,24 @@ async def test_without_inventory_an_order_is_accepted_degraded(world: World) -> 
     client = OrdersClient(world.lanes)
     world.stop("inventory")
     answer = await world.lanes.call(client.place_order.method, wanted())
-    assert answer.degraded == "stock not checked"
+    assert answer.degraded == "inventory: unavailable"
     world.resume("inventory")
     world.clock.advance(60)
     await world.settle()
     name = answer.message.name
     assert (await client.get_order(GetOrderRequest(name=name))).state == State.SHIPPED
+
+
+async def test_without_catalog_what_was_ordered_a_moment_ago_has_the_price_that_it_had(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    await client.place_order(wanted())
+    world.stop("catalog")
+    world.clock.advance(200)
+    answer = await world.lanes.call(client.place_order.method, wanted())
+    assert answer.degraded == "catalog: last good answer, 200 s old"
+    world.clock.advance(200)
+    with pytest.raises(Unavailable):
+        await client.place_order(wanted())
 
 
 async def test_what_is_not_in_stock_is_refused_at_the_door(world: World) -> None:

@@ -11,13 +11,13 @@ from sqlalchemy import insert, select, update
 
 from laneway.call import Call
 from laneway.client import Lanes
-from laneway.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from laneway.errors import FailedPrecondition, InvalidArgument, NotFound
 from laneway.service import Service
 from shop.catalog.v1.catalog_laneway import CatalogClient
 from shop.catalog.v1.catalog_pb2 import GetProductRequest
 from shop.fulfilment.v1.events_pb2 import OrderRejected, OrderShipped
 from shop.inventory.v1.inventory_laneway import InventoryClient
-from shop.inventory.v1.inventory_pb2 import CheckStockRequest, Line
+from shop.inventory.v1.inventory_pb2 import CheckStockRequest, CheckStockResponse, Line
 from shop.orders.v1.events_pb2 import OrderLine
 from shop.orders.v1.orders_laneway import OrdersService
 from shop.orders.v1.orders_pb2 import (
@@ -46,7 +46,7 @@ class Orders(OrdersService):
     async def place_order(self, request: PlaceOrderRequest, call: Call) -> OrderMessage:
         check(request)
         lines, currency = await self._priced(request)
-        await self._check_stock(request, call)
+        await self._check_stock(request)
         order = await call.load(Order, call.derive_key("order"))
         order.place(request, lines, currency)
         call.save(order)
@@ -128,15 +128,15 @@ class Orders(OrdersService):
             raise InvalidArgument("The lines of an order are of one currency.")
         return lines, currencies.pop()
 
-    async def _check_stock(self, request: PlaceOrderRequest, call: Call) -> None:
+    async def _check_stock(self, request: PlaceOrderRequest) -> None:
         lines = [Line(product=line.product, quantity=line.quantity) for line in request.lines]
-        try:
-            stock = await self._inventory.check_stock(CheckStockRequest(lines=lines))
-        except (Unavailable, DeadlineExceeded):
-            call.degrade("stock not checked")  # fulfilment reserves later, and rejects what is not there
-            return
+        stock = await self._inventory.check_stock(CheckStockRequest(lines=lines), fallback=self._without_stock)
         if not stock.available:
             raise FailedPrecondition(f"Not in stock: {', '.join(stock.missing)}.", reason="NOT_AVAILABLE")
+
+    async def _without_stock(self, _: CheckStockRequest, error: Exception) -> CheckStockResponse:
+        """Fulfilment reserves later, and rejects what is not there."""
+        return CheckStockResponse(available=True)
 
     async def _known(self, name: str, call: Call) -> Order:
         order = await call.load(Order, name.removeprefix("orders/"))
