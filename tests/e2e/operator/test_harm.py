@@ -14,8 +14,8 @@ from tests.e2e.operator.conftest import Installed
 from tests.e2e.operator.kubectl import Namespace, Refused, until
 from tests.e2e.operator.plain_celery import Producer, producer_for, quick_pool, workers
 
-WAVES = int(os.environ.get("HARM_WAVES", "3"))
-TASKS = int(os.environ.get("HARM_TASKS", "50"))
+WAVES = int(os.environ.get("HARM_WAVES", "2"))
+TASKS = int(os.environ.get("HARM_TASKS", "40"))
 LONGEST = float(os.environ.get("HARM_SECONDS", "10"))
 PODS, SLOTS = int(os.environ.get("HARM_PODS", "4")), 4
 RESTARTS = {1, 2 * WAVES // 3} - {0}
