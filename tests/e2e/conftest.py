@@ -39,10 +39,11 @@ def image_values(image: str) -> list[str]:
     return ["--set", f"laneway.image.repository={repository}", "--set", f"laneway.image.tag={tag}"]
 
 
-def install(namespace: Namespace, *options: str | Path) -> float:
-    """Install the release; the seconds until every pod was ready."""
-    namespace.delete()  # what an interrupted run has left
-    namespace.create()
+def install(namespace: Namespace, *options: str | Path, fresh: bool = True) -> float:
+    """Install the release, in a namespace that is made anew if it is to be fresh; the seconds until all was ready."""
+    if fresh:
+        namespace.delete()  # what an interrupted run has left
+        namespace.create()
     begin = time.monotonic()
     namespace.helm(
         "install", RELEASE, ROOT / "charts/shop", "--wait", "--timeout", "180s", *image_values(IMAGE), *options
