@@ -56,7 +56,7 @@ protos: $(READY) ## regenerate the code of all contracts
 	@$(BIN)/python -m laneway.contract.compile protos --only shop --out services/contracts/src
 
 dev-cluster: $(READY) ## the shop on the cluster of KUBECONFIG, with changed sources in its pods (see k8s/README.md)
-	@eval "$$(k8s/cluster up)" && exec $(BIN)/python k8s/dev_cluster.py $(ARGS)
+	@cluster=$$(k8s/cluster up) && eval "$$cluster" && exec $(BIN)/python k8s/dev_cluster.py $(ARGS)
 
 golden: $(READY) ## render the charts anew into tests/charts/golden (needs helm)
 	@$(BIN)/python -m tests.charts.golden

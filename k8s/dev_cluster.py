@@ -178,8 +178,10 @@ async def forward(namespace: str, port: int) -> None:
 
 async def develop(image: str, namespace: str, *, built: bool, values: list[Path], sources: Path, port: int) -> None:
     """The whole loop, until SIGINT or SIGTERM."""
-    begin = time.time()
+    begin = 0.0  # nobody knows what an image that is there was built of: everything is copied once
     if not built:
+        begin = time.time()
+        image = f"{image}-{begin:.0f}"  # of its own: pods and the migration job of an earlier one are replaced
         print(f"building {image}", flush=True)
         await run(ROOT / "k8s/cluster", "build", image, "-f", ROOT / "services/Dockerfile", ROOT)
     print(f"installing {RELEASE} in the namespace {namespace}", flush=True)
@@ -195,7 +197,9 @@ async def develop(image: str, namespace: str, *, built: bool, values: list[Path]
 
 
 def main(
-    image: Annotated[str, typer.Option(help="The image's name and tag.")] = "docker.io/laneway/laneway:dev",
+    image: Annotated[
+        str, typer.Option(help="The image's name and tag; one that is built gets the time behind it.")
+    ] = "docker.io/laneway/laneway:dev",
     build: Annotated[bool, typer.Option(help="Build the image; without, it is there.")] = True,
     namespace: Annotated[str, typer.Option(help="Where the shop is installed.")] = "shop",
     values: Annotated[list[Path] | None, typer.Option(help="More values files, such as k8s/values/lite.yaml.")] = None,

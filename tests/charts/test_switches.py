@@ -80,7 +80,9 @@ def test_only_who_has_a_generated_password_starts_again_with_another(charts: Cha
     """Without a cluster each rendering makes new ones, as an upgrade would whose password no secret keeps."""
     one, other = charts.configured("default"), Charts(charts.folder.parent / "again").configured("default")
     with_database = {pod.owner["metadata"]["name"] for pod in services(one)} - {"shop-gateway-rest"}
-    assert changed(one, other) == {"shop-valkey", *with_database}
+    jobs = {job["metadata"]["name"] for each in (one, other) for job in each.of("Job")}
+    assert len(jobs) == 2, "the migration sets the passwords, so another one is another job"
+    assert changed(one, other) == {"shop-valkey", *with_database, *jobs}
 
 
 def test_another_image_makes_another_migration(charts: Charts) -> None:

@@ -14,8 +14,8 @@ from tests.e2e.kube import ROOT, Namespace, run
 IMAGE = os.environ.get("LANEWAY_IMAGE", "docker.io/laneway/laneway:dev")
 LOGS = ROOT / "build/e2e"
 RELEASE = "shop"
-EDGE = "http://127.0.0.1:30080"
-"""Where `values.yaml` puts the edge."""
+EDGE = os.environ.get("LANEWAY_EDGE_URL", "http://127.0.0.1:30080")
+"""Where `values.yaml` puts the edge, on a node whose ports are this machine's."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,11 @@ def shop(cluster: None) -> Iterator[Shop]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
-    if report.failed and isinstance(item, pytest.Function) and isinstance(item.funcargs.get("shop"), Shop):
-        item.funcargs["shop"].namespace.logs(LOGS / item.name)
+    if report.failed and isinstance(item, pytest.Function):
+        for value in item.funcargs.values():
+            namespace = value.namespace if isinstance(value, Shop) else value
+            if isinstance(namespace, Namespace):
+                namespace.logs(LOGS / item.name)
     return report
 
 

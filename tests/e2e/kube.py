@@ -85,11 +85,16 @@ class Namespace:
             raise AssertionError(f"not ready after {within:g} s: {self.unready()}") from None
 
     async def restarted(self, pod: dict[str, Any], before: dict[str, int], within: float = 60) -> None:
-        """Wait until a pod's container that was killed has been started again."""
-        name = pod["metadata"]["name"]
+        """Wait until a pod's container that was killed has been started again, or another pod has its place."""
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+
+        def again() -> bool:
+            alive = {each["metadata"]["uid"] for each in self.pods()}
+            return uid not in alive or self.restarts().get(name, 0) > before[name]
+
         try:
             async with asyncio.timeout(within):
-                while (await asyncio.to_thread(self.restarts)).get(name, 0) <= before[name]:
+                while not await asyncio.to_thread(again):
                     await asyncio.sleep(0.3)
         except TimeoutError:
             raise AssertionError(f"{name} was not started again within {within:g} s") from None
@@ -153,6 +158,6 @@ class Namespace:
 def _ctr(node: str) -> Sequence[str | Path]:
     if HARNESS.exists() and "one-node" in os.environ.get("KUBECONFIG", ""):
         return (HARNESS, "ctr")
-    if shutil.which("docker") and subprocess.run(["docker", "inspect", node], capture_output=True, check=False).returncode == 0:  # fmt: skip
+    if shutil.which("kind") and node.endswith("-control-plane"):
         return ("docker", "exec", node, "ctr", "-n", "k8s.io")
     return ()

@@ -69,8 +69,13 @@ class Customers:
                     self._refused(f"{answer.status_code} {'with' if after else 'without'} Retry-After")
                 await asyncio.sleep(0.3)
 
+    @property
+    def seconds(self) -> float:
+        """Since the first came."""
+        return time.monotonic() - self._begun
+
     def _refused(self, what: str) -> None:
-        self.refusals.append((round(time.monotonic() - self._begun, 1), what))
+        self.refusals.append((round(self.seconds, 1), what))
 
     def summary(self) -> dict[str, int]:
         """What was answered, and how often."""

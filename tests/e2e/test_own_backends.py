@@ -1,6 +1,5 @@
 """The shop on a PostgreSQL and a Valkey of one's own: one value each, and nothing of ours beside them."""
 
-import json
 import uuid
 from collections.abc import Iterator
 
@@ -13,12 +12,11 @@ from tests.e2e.kube import ROOT, Namespace
 from tests.e2e.orders import ORDER, all_ended
 
 BACKENDS = ROOT / "tests/e2e/own_backends.yaml"
-SECRET = "their-databases"
 
 
 @pytest.fixture
 def own(cluster: None) -> Iterator[Namespace]:
-    """A namespace with the two, and a secret with a URL for each service's database."""
+    """A namespace with the two, and an empty database for each service."""
     namespace = Namespace("laneway-own")
     namespace.delete()
     namespace.create()
@@ -33,9 +31,6 @@ def own(cluster: None) -> Iterator[Namespace]:
                 "exec", "deployment/own-postgresql", "--",
                 "psql", "-U", "postgres", "-h", "127.0.0.1", "-qc", f"CREATE DATABASE {service}",
             )  # fmt: skip
-        urls = {name: f"postgresql://postgres:their-secret@own-postgresql:5432/{name}" for name in services}
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": urls}
-        namespace.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
         yield namespace
     finally:
         namespace.delete()
@@ -45,7 +40,7 @@ async def test_an_order_ships_on_backends_of_ones_own(own: Namespace) -> None:
     install(
         own,
         "--set", "laneway.image.pullPolicy=Never",
-        "--set", f"laneway.database.existingSecret={SECRET}",
+        "--set-json", 'laneway.database.url="postgresql://postgres:their-secret@own-postgresql:5432/{service}"',
         "--set", "laneway.broker.url=redis://:their-password@own-valkey:6379/0",
         "--set", "laneway.jaeger.enabled=false",
         "--set", "laneway.prometheus.enabled=false",

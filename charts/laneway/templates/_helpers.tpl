@@ -70,9 +70,17 @@ limits: {{ toJson .limits }}
 {{- if not (or .Values.broker.url .Values.broker.existingSecret) }}true{{ end }}
 {{- end }}
 
+{{- define "laneway.embeddedTraces" -}}
+{{- if and .Values.jaeger.enabled (not .Values.traces.url) }}true{{ end }}
+{{- end }}
+
+{{- define "laneway.embeddedMetrics" -}}
+{{- if and .Values.prometheus.enabled (not .Values.prometheus.url) }}true{{ end }}
+{{- end }}
+
 {{- define "laneway.tracesUrl" -}}
 {{- if .Values.traces.url -}}{{ .Values.traces.url }}
-{{- else if .Values.jaeger.enabled -}}http://{{ .Release.Name }}-jaeger:4318
+{{- else if include "laneway.embeddedTraces" . -}}http://{{ .Release.Name }}-jaeger:4318
 {{- end }}
 {{- end }}
 
