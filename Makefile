@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-faults e2e lint types bench bench-sync bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom clean
+.PHONY: help up demo test test-faults e2e e2e-operator lint types bench bench-sync bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(READY) ## run the whole shop on this machine; Ctrl-C stops it
 	@exec $(BIN)/laneway up $(ARGS)
@@ -21,7 +21,10 @@ test: $(READY) lint types ## everything that needs no cluster
 	@$(BIN)/pytest $(ARGS)
 
 e2e: $(READY) ## the shop on a real cluster: installed, used, killed, upgraded
-	@mkdir -p build && tests/e2e/run $(ARGS)
+	@mkdir -p build && tests/e2e/run tests/e2e --ignore=tests/e2e/operator $(ARGS)
+
+e2e-operator: $(READY) ## the operator on a real cluster, with the shop and with plain Celery
+	@mkdir -p build && tests/e2e/run tests/e2e/operator $(ARGS)
 
 test-faults: $(READY) ## outages, overload and kills: nothing multiplies, nothing is lost
 	@$(BIN)/pytest tests/faults $(ARGS)
