@@ -178,9 +178,8 @@ async def forward(namespace: str, port: int) -> None:
 
 async def develop(image: str, namespace: str, *, built: bool, values: list[Path], sources: Path, port: int) -> None:
     """The whole loop, until SIGINT or SIGTERM."""
-    begin = 0.0  # nobody knows what an image that is there was built of: everything is copied once
+    begin = time.time()
     if not built:
-        begin = time.time()
         image = f"{image}-{begin:.0f}"  # of its own: pods and the migration job of an earlier one are replaced
         print(f"building {image}", flush=True)
         await run(ROOT / "k8s/cluster", "build", image, "-f", ROOT / "services/Dockerfile", ROOT)

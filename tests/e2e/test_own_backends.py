@@ -29,7 +29,7 @@ def own(cluster: None) -> Iterator[Namespace]:
         for service in services:
             namespace.kubectl(
                 "exec", "deployment/own-postgresql", "--",
-                "psql", "-U", "postgres", "-h", "127.0.0.1", "-qc", f"CREATE DATABASE {service}",
+                "psql", "-U", "postgres", "-qc", f"CREATE DATABASE {service}",
             )  # fmt: skip
         yield namespace
     finally:
