@@ -60,10 +60,11 @@ class Namespace:
         ]
 
     def restarts(self) -> dict[str, int]:
-        """How often the containers of each pod have been started again."""
+        """How often the containers of each pod that serves have been started again."""
         return {
             pod["metadata"]["name"]: sum(each["restartCount"] for each in pod["status"].get("containerStatuses", ()))
             for pod in self.pods()
+            if not _of_a_job(pod)
         }
 
     def unready(self) -> list[str]:
@@ -71,7 +72,7 @@ class Namespace:
         return [
             pod["metadata"]["name"]
             for pod in self.pods()
-            if pod["metadata"].get("ownerReferences", [{}])[0].get("kind") != "Job"
+            if not _of_a_job(pod)
             and not any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
         ]
 
@@ -153,6 +154,10 @@ class Namespace:
         finally:
             process.terminate()
             await process.wait()
+
+
+def _of_a_job(pod: dict[str, Any]) -> bool:
+    return bool(pod["metadata"].get("ownerReferences", [{}])[0].get("kind") == "Job")
 
 
 def _ctr(node: str) -> Sequence[str | Path]:

@@ -241,8 +241,9 @@ async def test_without_a_database_the_edge_says_when_to_come_again(shop: Shop) -
     await shop.namespace.settled()
 
 
-def test_uninstalling_leaves_nothing_but_what_is_to_be_kept(shop: Shop) -> None:
+async def test_uninstalling_leaves_nothing_but_what_is_to_be_kept(shop: Shop) -> None:
     shop.namespace.helm("uninstall", RELEASE, "--wait", "--timeout", "120s")
+    await shop.namespace.drained()
     kinds = (
         "pods,deployments,statefulsets,jobs,services,configmaps,secrets,persistentvolumeclaims,networkpolicies,"
         "serviceaccounts,roles,rolebindings,poddisruptionbudgets,horizontalpodautoscalers,ingresses"
