@@ -45,8 +45,9 @@ bench-sync: $(READY) ## the edge and its JSON against FastAPI and json_format
 bench-walk: $(READY) ## orders per second through the whole walk
 	@$(BIN)/python -m tests.benchmarks.walk
 
-bench-resilience: $(READY) ## what a closed breaker costs, beside its peers
+bench-resilience: $(READY) ## what a closed breaker costs, and what overload and outages leave
 	@$(BIN)/python -m tests.benchmarks.resilience
+	@$(BIN)/python -m tests.benchmarks.outages
 
 bench-operator-cluster: $(READY) ## the operator on the cluster that KUBECONFIG names
 	@$(BIN)/python -m tests.benchmarks.operator_cluster $(ARGS)

@@ -77,6 +77,15 @@ async def test_what_could_not_end_in_time_is_shed_before_it_waits(limit, clock):
     await waiting
 
 
+async def test_where_calls_vary_what_would_just_be_in_time_is_shed_too(limit, clock):
+    for seconds in (1.0, 0.5, 1.5, 0.5, 1.5):
+        usual(limit, seconds)
+    assert limit.take()
+    assert limit.take()
+    with pytest.raises(ResourceExhausted):
+        await limit.wait(clock.now + 1.6)
+
+
 async def test_what_can_no_longer_end_in_time_is_shed_when_its_turn_comes(limit, clock):
     usual(limit, 1.0)
     assert limit.take()

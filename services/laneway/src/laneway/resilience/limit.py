@@ -15,7 +15,10 @@ REACHED = "CONCURRENCY_LIMIT"
 """The reason of a rejection."""
 
 _SMOOTHING = 0.1
-"""Weight of the latest call in the time that a call usually takes."""
+"""Weight of the latest call in the time that a call usually takes, and in how far calls are from it."""
+
+_DEVIATIONS = 2.0
+"""How much longer than usual a call may take and still be expected, as TCP expects answers (RFC 6298)."""
 
 
 class Limit:
@@ -32,6 +35,7 @@ class Limit:
         self._policy = policy
         self._clock = clock
         self._usual = 0.0
+        self._deviation = 0.0
         self._queue: deque[tuple[asyncio.Future[None], float | None]] = deque()
 
     @property
@@ -57,7 +61,7 @@ class Limit:
         place = asyncio.get_running_loop().create_future(), deadline
         self._queue.append(place)
         try:
-            async with asyncio.timeout(None if deadline is None else deadline - self._clock() - self._usual):
+            async with asyncio.timeout(None if deadline is None else deadline - self._clock() - self._expected):
                 await place[0]
         except BaseException as error:
             self._leave(place)
@@ -67,8 +71,11 @@ class Limit:
 
     def give_back(self, seconds: float | None) -> None:
         """A call has ended that took `seconds`; None: it was not made after all."""
-        if seconds is not None:
-            self._usual += _SMOOTHING * (seconds - self._usual) if self._usual else seconds
+        if seconds is not None and self._usual:
+            self._deviation += _SMOOTHING * (abs(seconds - self._usual) - self._deviation)
+            self._usual += _SMOOTHING * (seconds - self._usual)
+        elif seconds is not None:
+            self._usual = seconds
         self._pass_on()
 
     def _pass_on(self) -> None:
@@ -94,8 +101,13 @@ class Limit:
         """Whether a call at this place of the queue would end by its deadline, by what calls usually take."""
         if deadline is None:
             return True
-        turns = 1 + place / self._policy.max_concurrent
-        return self._clock() + turns * self._usual < deadline
+        wait = self._usual * place / self._policy.max_concurrent
+        return self._clock() + wait + self._expected < deadline
+
+    @property
+    def _expected(self) -> float:
+        """Seconds within which nearly every call ends."""
+        return self._usual + _DEVIATIONS * self._deviation
 
     def _rejection(self) -> ResourceExhausted:
         return ResourceExhausted(
