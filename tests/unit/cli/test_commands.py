@@ -34,6 +34,7 @@ def laneway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         (["companion", "nobody"], {}, "There is no companion `nobody`; installed are:"),
         (["trace", "xyz"], {}, "'xyz' is no trace id: that is 32 hexadecimal digits, as in `traceparent`."),
         (["trace", "0" * 32, "--data", "/nowhere"], {}, "Nothing runs in /nowhere; start `laneway up`"),
+        (["load", "--data", "/nowhere"], {}, "Nothing runs in /nowhere; start `laneway up`"),
         (["fault", "orders", "slow", "--data", "/nowhere"], {}, "Nothing runs in /nowhere; start `laneway up`"),
         (["migrate", "nobody"], {}, "There is no service `nobody`; installed are:"),
         (

@@ -123,6 +123,22 @@ def fault(
 
 
 @app.command()
+def load(
+    rate: Annotated[float, typer.Option(min=0.1, help="Calls per second.")] = 10.0,
+    seconds: Annotated[int, typer.Option(min=1, help="For how long.")] = 60,
+    unprotected: Annotated[
+        bool, typer.Option("--unprotected", help="Beside them, drive the same services without breakers.")
+    ] = False,
+    data: Data = DATA,
+    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+) -> None:
+    """Drive the running `laneway up`, and tell each second what became of its calls."""
+    from laneway.cli.load import run_load
+
+    asyncio.run(run_load(data, rate=rate, seconds=seconds, unprotected=unprotected, as_json=format == "json"))
+
+
+@app.command()
 def pools(
     namespace: Annotated[str | None, typer.Option(help="One namespace.  [default: all]")] = None,
     context: Annotated[str | None, typer.Option(help="A context of kubectl's.  [default: the current one]")] = None,

@@ -1,6 +1,7 @@
 """What is installed: services, their companions and demos, by entry point. Loads a thing only when it is asked for."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -17,6 +18,14 @@ COMPANIONS = "laneway.companions"
 DEMOS = "laneway.demos"
 """Scenarios: `async def demo(http_url: str, mail_url: str) -> str`, the id of the trace to show."""
 
+LOADS = "laneway.loads"
+"""What `laneway load` calls: `def load(http_url: str)`, an asynchronous context manager that gives a `Caller`."""
+
+
+Caller = Callable[[], Awaitable[str]]
+"""Makes one call; `ok`, `degraded` or `failed`."""
+
+MakeCaller = Callable[[str], AbstractAsyncContextManager[Caller]]
 Demo = Callable[[str, str], Awaitable[str]]
 
 
@@ -77,6 +86,18 @@ def the_demo() -> Demo:
         demo: Demo = _entry(DEMOS, name, "demo").load()
         return demo
     raise ConfigurationError(f"No demo is installed; a distribution names one in the entry-point group `{DEMOS}`.")
+
+
+def the_load() -> MakeCaller:
+    """What this installation is driven by.
+
+    Raises:
+        ConfigurationError: there is nothing.
+    """
+    for name in sorted(entry_points(group=LOADS).names):
+        load: MakeCaller = _entry(LOADS, name, "load").load()
+        return load
+    raise ConfigurationError(f"No load is installed; a distribution names one in the entry-point group `{LOADS}`.")
 
 
 def _entry(group: str, name: str, kind: str) -> EntryPoint:

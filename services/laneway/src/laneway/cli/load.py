@@ -1,0 +1,213 @@
+"""`laneway load`: callers that come whether or not those before them were answered, and what became of them.
+
+`--unprotected` drives the same services without breakers, limits and retry budgets beside them, with the same faults.
+What a call is, an installed distribution says (entry-point group `laneway.loads`).
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from laneway.cli import discovery
+from laneway.cli.discovery import Caller
+from laneway.cli.up.plan import FAULTS
+from laneway.cli.up.state import State
+from laneway.errors import ConfigurationError, Unavailable
+
+UNPROTECTED = """
+defaults:
+  breaker: {mode: FORCED_CLOSED}
+  limit: {max_concurrent: 0}
+  retry: {max_attempts: 3, budget: 1000}
+"""
+"""The policy of the same services without what this is about."""
+
+UP_WITHIN = 90.0
+"""Seconds for the second set of services to be up."""
+
+LATE = 2
+"""Seconds after which what began in one is told: by then it has mostly ended."""
+
+
+class Outcome(Enum):
+    """What became of a call."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Second:
+    """The calls that began in one second."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+
+    def ended(self, outcome: Outcome, seconds: float) -> None:
+        """One of them has."""
+        self.outcomes[outcome] += 1
+        self.latencies.append(seconds)
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds within which this share of them ended."""
+        ends = sorted(self.latencies)
+        return ends[min(len(ends) - 1, int(len(ends) * share))] * 1000 if ends else 0.0
+
+    def facts(self) -> dict[str, float]:
+        """What is told of it."""
+        counts: dict[str, float] = {outcome.value: self.outcomes[outcome] for outcome in Outcome}
+        return {**counts, "p50_ms": round(self.percentile(0.5), 1), "p99_ms": round(self.percentile(0.99), 1)}
+
+
+class Load:
+    """Drives one set of services."""
+
+    def __init__(self, caller: Caller, rate: float) -> None:
+        self._caller = caller
+        self._pause = 1 / rate
+        self._begin = time.monotonic()
+        self._seconds: dict[int, Second] = {}
+
+    async def run(self, seconds: float) -> None:
+        """Come at the rate, for so long; return when the last call has ended."""
+        due, until = self._begin, self._begin + seconds
+        async with asyncio.TaskGroup() as calls:
+            while due < until:
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                calls.create_task(self._call())
+                due += self._pause
+
+    def second(self, number: int) -> Second:
+        """What began in a second, counted from the first."""
+        return self._seconds.setdefault(number, Second())
+
+    async def _call(self) -> None:
+        begin = time.monotonic()
+        outcome = Outcome(await self._caller())
+        self.second(int(begin - self._begin)).ended(outcome, time.monotonic() - begin)
+
+
+async def run_load(data: Path, *, rate: float, seconds: float, unprotected: bool, as_json: bool) -> None:
+    """Drive the running services, and tell of each second.
+
+    Raises:
+        ConfigurationError: nothing runs in the folder, or no load is installed.
+        Unavailable: the second set of services did not come up.
+    """
+    folders = [data]
+    async with AsyncExitStack() as stack:
+        url = _door(data)
+        make = discovery.the_load()
+        callers = [await stack.enter_async_context(make(url))]
+        if unprotected:
+            print("starting the same services without breakers beside these", file=sys.stderr)
+            folders.append(await stack.enter_async_context(_beside(data)))
+            callers.append(await stack.enter_async_context(make(_door(folders[1]))))
+        loads = [Load(caller, rate) for caller in callers]
+        _say_columns(as_json, len(loads))
+        telling = asyncio.create_task(_tell(loads, int(seconds), as_json=as_json))
+        stack.callback(telling.cancel)
+        await asyncio.gather(*(load.run(seconds) for load in loads))
+        await telling
+
+
+def _door(data: Path) -> str:
+    state = State.read(data)
+    if state is None or "gateway" not in state.urls:
+        raise ConfigurationError(f"Nothing runs in {data}; start `laneway up`, or name its folder with --data.")
+    return str(state.urls["gateway"])
+
+
+async def _tell(loads: Sequence[Load], seconds: int, *, as_json: bool) -> None:
+    for number in range(seconds):
+        await asyncio.sleep(1.0 if number else 1.0 + LATE)
+        told = [load.second(number).facts() for load in loads]
+        if as_json:
+            names = ("protected", "unprotected")
+            print(json.dumps({"second": number + 1, **dict(zip(names, told, strict=False))}), flush=True)
+        else:
+            print(f"{number + 1:>5}  " + "   │ ".join(_columns(facts) for facts in told), flush=True)
+
+
+def _columns(facts: dict[str, float]) -> str:
+    counts = "".join(f"{facts[outcome.value]:>9.0f}" for outcome in Outcome)
+    return f"{counts}{facts['p50_ms']:>9.0f}{facts['p99_ms']:>9.0f}"
+
+
+def _say_columns(as_json: bool, count: int) -> None:
+    if as_json:
+        return
+    names = "".join(f"{name:>9}" for name in (*(outcome.value for outcome in Outcome), "p50 ms", "p99 ms"))
+    if count > 1:
+        print(f"{'':>5}  {'as they are':>45}   │ {'without breakers':>45}")
+    print(f"{'s':>5}  " + "   │ ".join([names] * count))
+
+
+@asynccontextmanager
+async def _beside(data: Path) -> AsyncIterator[Path]:
+    """The same services with a policy that protects nothing; their folder. The faults are those of the first."""
+    with tempfile.TemporaryDirectory(prefix="laneway-load-") as name:
+        folder, policy = Path(name) / "data", Path(name) / "policy"
+        for made in (folder, policy):
+            made.mkdir()
+        (policy / "policy.yaml").write_text(UNPROTECTED)
+        with (Path(name) / "up.log").open("wb") as log:
+            environment = {**os.environ, "LANEWAY_POLICY_FOLDER": str(policy)}
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "laneway.cli", "up", "--port", "0", "--base-port", "0", "--data", str(folder),
+                stdout=log, stderr=log, env=environment, start_new_session=True,
+            )  # fmt: skip
+        mirroring = asyncio.create_task(_mirror(data / FAULTS, folder / FAULTS))
+        try:
+            await _until_up(folder, process, Path(name) / "up.log")
+            yield folder
+        finally:
+            mirroring.cancel()
+            if process.returncode is None:
+                process.send_signal(signal.SIGINT)
+            await process.wait()
+
+
+async def _until_up(folder: Path, process: asyncio.subprocess.Process, log: Path) -> None:
+    try:
+        async with asyncio.timeout(UP_WITHIN):
+            while State.read(folder) is None:
+                if process.returncode is not None:
+                    raise Unavailable(f"The second set of services ended: {_last_line(log)}")
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise Unavailable(f"The second set of services was not up within {UP_WITHIN:g} s.") from None
+
+
+def _last_line(log: Path) -> str:
+    return next(reversed(log.read_text(errors="replace").splitlines()), "it said nothing")
+
+
+async def _mirror(source: Path, target: Path) -> None:
+    while True:
+        _copy(source, target)
+        await asyncio.sleep(0.25)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not target.is_dir():
+        return
+    for file in target.glob("*.json"):
+        if not (source / file.name).exists():
+            file.unlink(missing_ok=True)
+    for file in source.glob("*.json"):
+        new = target / f"{file.name}.new"
+        shutil.copyfile(file, new)
+        new.replace(target / file.name)

@@ -1,0 +1,59 @@
+"""`laneway load` comes at its rate, and tells what became of each second's calls."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from laneway.cli.load import UNPROTECTED, Load, Outcome, Second, _mirror, _tell
+from laneway.contract.policy import BreakerMode, built_in
+from laneway.contract.tuning import Layers
+from laneway.lanes.system import GET_OPERATION
+
+
+async def test_callers_come_whether_or_not_those_before_them_were_answered(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("laneway.cli.load.LATE", 0.2)
+    arrived, all_here = 0, asyncio.Event()
+
+    async def call() -> str:
+        nonlocal arrived
+        arrived += 1
+        if arrived == 20:
+            all_here.set()
+        await all_here.wait()
+        return "degraded" if arrived % 2 else "ok"
+
+    load = Load(call, rate=20)
+    async with asyncio.timeout(30):
+        await asyncio.gather(load.run(1.0), _tell([load], 1, as_json=True))
+    told = json.loads(capsys.readouterr().out)
+    assert told["second"] == 1
+    assert sum(told["protected"][outcome.value] for outcome in Outcome) == 20
+    assert told["protected"]["p99_ms"] >= told["protected"]["p50_ms"] > 0
+
+
+def test_a_second_without_calls_says_so() -> None:
+    assert Second().facts() == {"ok": 0, "degraded": 0, "failed": 0, "p50_ms": 0.0, "p99_ms": 0.0}
+
+
+def test_the_unprotected_policy_switches_off_what_it_is_about() -> None:
+    policy = Layers(UNPROTECTED).of(GET_OPERATION.method)
+    assert policy.breaker.mode is BreakerMode.FORCED_CLOSED
+    assert (policy.limit.max_concurrent, policy.retry.max_attempts) == (0, 3)
+    assert policy.retry.budget > 100 * built_in().retry.budget
+
+
+async def test_the_faults_of_the_first_are_those_of_the_second(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    (one / "orders.json").write_text("{}")
+    (other / "catalog.json").write_text("{}")
+    mirroring = asyncio.create_task(_mirror(one, other))
+    async with asyncio.timeout(10):
+        while [file.name for file in other.glob("*.json")] != ["orders.json"]:
+            await asyncio.sleep(0)
+    mirroring.cancel()
