@@ -141,6 +141,16 @@ class Namespace:
                     (folder / f"{name}{suffix}.log").write_text(ended.stdout)
 
     @asynccontextmanager
+    async def away(self, target: str) -> AsyncIterator[None]:
+        """No pod of a Deployment or StatefulSet that has one."""
+        self.kubectl("scale", target, "--replicas=0")
+        try:
+            await self.drained()
+            yield
+        finally:
+            self.kubectl("scale", target, "--replicas=1")
+
+    @asynccontextmanager
     async def forwarded(self, target: str, port: int) -> AsyncIterator[int]:
         """A local port that leads to a service's or pod's."""
         process = await asyncio.create_subprocess_exec(

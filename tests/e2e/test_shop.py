@@ -217,25 +217,21 @@ async def test_killing_everything_once_loses_no_order(shop: Shop, figure: Say) -
 
 
 async def test_while_the_stock_cannot_be_looked_up_orders_are_taken_and_marked_degraded(shop: Shop) -> None:
-    async with httpx.AsyncClient(base_url=shop.url, timeout=15) as client:
-        shop.namespace.kubectl("scale", f"deployment/{RELEASE}-inventory", "--replicas=0")
-        try:
-            await shop.namespace.drained()
-            answer = await client.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())})
-        finally:
-            shop.namespace.kubectl("scale", f"deployment/{RELEASE}-inventory", "--replicas=1")
+    async with (
+        httpx.AsyncClient(base_url=shop.url, timeout=15) as client,
+        shop.namespace.away(f"deployment/{RELEASE}-inventory"),
+    ):
+        answer = await client.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())})
     assert (answer.status_code, bool(answer.headers.get("laneway-degraded"))) == (httpx.codes.OK, True), answer.text
     assert await all_ended(shop.url, [answer.json()["name"]]) == {"SHIPPED": 1}
 
 
 async def test_without_a_database_the_edge_says_when_to_come_again(shop: Shop) -> None:
-    async with httpx.AsyncClient(base_url=shop.url, timeout=15) as client:
-        shop.namespace.kubectl("scale", f"statefulset/{RELEASE}-postgresql", "--replicas=0")
-        try:
-            await shop.namespace.drained()
-            answer = await client.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())})
-        finally:
-            shop.namespace.kubectl("scale", f"statefulset/{RELEASE}-postgresql", "--replicas=1")
+    async with (
+        httpx.AsyncClient(base_url=shop.url, timeout=15) as client,
+        shop.namespace.away(f"statefulset/{RELEASE}-postgresql"),
+    ):
+        answer = await client.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())})
     assert answer.status_code in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT), answer.text
     assert answer.headers["retry-after"]
     await shop.namespace.settled()
