@@ -188,9 +188,11 @@ def test_probes_mean_different_things(rendered: Rendered, request: pytest.Fixtur
         assert startup["periodSeconds"] * startup["failureThreshold"] > 140, "longer than the wait for a database"
         assert ("livenessProbe" in container) is not debugs, "a breakpoint is no reason to be killed"
         if pod.labels["app.kubernetes.io/component"] == "grpc":
+            assert startup["grpc"] == {"port": 50051, "service": "liveness"}, "what it waits for restarts nothing"
             assert readiness["grpc"] == {"port": 50051}
             assert debugs or container["livenessProbe"]["grpc"] == {"port": 50051, "service": "liveness"}
         else:
+            assert startup["httpGet"]["path"] == "/livez", "what it waits for restarts nothing"
             assert readiness["httpGet"]["path"] == "/readyz"
             assert debugs or container["livenessProbe"]["httpGet"]["path"] == "/livez"
     for pod in rendered.pods:

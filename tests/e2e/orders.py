@@ -28,10 +28,13 @@ class Customers:
     acknowledged: list[str] = field(default_factory=list)
     refusals: list[tuple[float, str]] = field(default_factory=list)
     """When, and what was answered instead of an acknowledgement: a status with its Retry-After, or an exception."""
+    causes: list[str] = field(default_factory=list)
+    """What the answers among the refusals gave as their reason."""
 
     async def __aenter__(self) -> Self:
         self._begun = time.monotonic()
         self._client = httpx.AsyncClient(base_url=self.url, timeout=15)
+        self._answered = asyncio.Event()
         self._orders: set[asyncio.Task[None]] = set()
         self._arrivals = asyncio.create_task(self._arrive())
         return self
@@ -62,11 +65,13 @@ class Customers:
                 except httpx.HTTPError as error:
                     self._refused(type(error).__name__)
                 else:
+                    self._answered.set()
                     if answer.status_code == httpx.codes.OK:
                         self.acknowledged.append(answer.json()["name"])
                         return
                     after = answer.headers.get("retry-after")
                     self._refused(f"{answer.status_code} {'with' if after else 'without'} Retry-After")
+                    self.causes.append(answer.text)
                 await asyncio.sleep(0.3)
 
     @property
@@ -74,8 +79,14 @@ class Customers:
         """Since the first came."""
         return time.monotonic() - self._begun
 
+    async def answered(self) -> None:
+        """Wait until one of them is answered, whatever the answer."""
+        self._answered.clear()
+        async with asyncio.timeout(60):
+            await self._answered.wait()
+
     def _refused(self, what: str) -> None:
-        self.refusals.append((round(self.seconds, 1), what))
+        self.refusals.append((self.seconds, what))
 
     def summary(self) -> dict[str, int]:
         """What was answered, and how often."""

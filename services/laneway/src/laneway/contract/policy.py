@@ -250,7 +250,7 @@ FALLBACK_RESERVE = 0.1
 
 BUILT_IN = call_pb2.CallPolicy(
     deadline=_seconds(10),
-    retry=call_pb2.Retry(max_attempts=3, initial_backoff=_seconds(0.05), max_backoff=_seconds(1), budget=0.1),
+    retry=call_pb2.Retry(max_attempts=3, initial_backoff=_seconds(0.1), max_backoff=_seconds(1), budget=0.1),
     limit=call_pb2.Limit(max_concurrent=256, max_waiting=256),
     breaker=call_pb2.Breaker(
         failure_rate=0.5,

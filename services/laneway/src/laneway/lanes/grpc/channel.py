@@ -22,9 +22,11 @@ STATUS_DETAILS = "grpc-status-details-bin"
 
 _OPTIONS = [
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
-    ("grpc.enable_retries", 0),
-    # A connection that ends is looked up anew; the default of 30 s would keep to replicas that are gone.
-    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+    # gRPC's own, transparent retries of what no server has begun; a policy of retries it is not given.
+    ("grpc.enable_retries", 1),
+    # A connection that ends is looked up anew; the default of 30 s would keep to replicas that are gone, and even a
+    # second fails the calls that come while two replicas stop one after the other.
+    ("grpc.dns_min_time_between_resolutions_ms", 100),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
