@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from laneway.cli.load import UNPROTECTED, Load, Outcome, Second, _mirror, _tell
-from laneway.contract.policy import BreakerMode, built_in
+from laneway.contract.layers import built_in
+from laneway.contract.policy import BreakerMode
 from laneway.contract.tuning import Layers
 from laneway.lanes.system import GET_OPERATION
 

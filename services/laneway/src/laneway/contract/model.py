@@ -16,7 +16,8 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from laneway.contract.policy import Fallback, Policy, QueueUse, Work, resolve, stated
+from laneway.contract.layers import Layer, layers_of, policy_of, stated
+from laneway.contract.policy import Fallback, Policy, QueueUse, Work
 from laneway.errors import ConfigurationError
 from laneway.v1 import call_pb2
 
@@ -40,6 +41,8 @@ class Method:
     reads: bool
     """The contract says that the call changes nothing at all (`NO_SIDE_EFFECTS`)."""
     policy: Policy
+    layers: tuple[Layer, ...] = field(repr=False, compare=False)
+    """What the contract says of its calls, and where: what `policy` was made of."""
     http: tuple[HttpRule, ...]
 
     @property
@@ -125,7 +128,7 @@ def method_of(descriptor: MethodDescriptor) -> Method:
     """Read and check one method."""
     service = descriptor.containing_service
     options = descriptor.GetOptions()
-    rule = stated(descriptor, annotations_pb2.http)
+    rule, layers = stated(descriptor, annotations_pb2.http), layers_of(descriptor)
     method = Method(
         full_name=descriptor.full_name,
         name=descriptor.name,
@@ -138,7 +141,8 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         server_streaming=descriptor.server_streaming,
         safe=options.idempotency_level != options.IDEMPOTENCY_UNKNOWN,
         reads=options.idempotency_level == options.NO_SIDE_EFFECTS,
-        policy=resolve(descriptor),
+        policy=policy_of(layers),
+        layers=layers,
         http=(rule, *rule.additional_bindings) if rule.WhichOneof("pattern") else (),
     )
     _check(method)

@@ -13,19 +13,17 @@ contract's alone and cannot be tuned.
 """
 
 import asyncio
-import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from google.protobuf import json_format
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
 
+from laneway.contract.layers import BUILT_IN, QUEUED_AND_SUBSCRIBED, Layer, Origin, is_part, policy_of
 from laneway.contract.model import Method
-from laneway.contract.policy import Policy, breaker_mode, built_in
+from laneway.contract.policy import Policy
 from laneway.errors import ConfigurationError
 from laneway.v1 import call_pb2
 
@@ -42,9 +40,12 @@ _TUNABLE: Mapping[str, set[str] | None] = {
 }  # fmt: skip
 """What may be tuned: a field of the policy, whole or some of its own fields."""
 
-_ATTRIBUTES = {"subscribe": "subscription"}
 
-T = TypeVar("T")
+def is_tunable(path: str) -> bool:
+    """Whether a deployment may set what is at this path of the policy."""
+    part, _, field = path.partition(".")
+    own = _TUNABLE.get(part, set())
+    return own is None or field in own
 
 
 class Layers:
@@ -67,22 +68,32 @@ class Layers:
         self._methods = _each("methods", content.get("methods"))
         self._refuse_problems()
 
+    def over(self, method: Method) -> Iterator[Layer]:
+        """What this file says of a method, the general before the particular."""
+        for layer in (self._defaults, self._services.get(method.service_name), self._methods.get(method.full_name)):
+            if layer is not None and layer.says.ListFields():
+                yield layer
+
     def of(self, method: Method) -> Policy:
         """The method's policy with this file over it."""
-        policy = method.policy
-        for layer in (self._defaults, self._services.get(method.service_name), self._methods.get(method.full_name)):
-            if layer is not None:
-                policy = _over(policy, layer)
-        ceiling = method.policy.max_deadline
-        if ceiling is not None and policy.deadline > ceiling:
-            log.warning("deadline above its ceiling", extra={"method": method.full_name, "ceiling": ceiling})
-            policy = dataclasses.replace(policy, deadline=ceiling)
+        over = tuple(self.over(method))
+        if not over:
+            return method.policy
+        policy = policy_of((*method.layers, *over))
+        asked = [layer.says.deadline.ToNanoseconds() / 1e9 for layer in over if layer.says.HasField("deadline")]
+        if asked and asked[-1] > policy.deadline:
+            log.warning("deadline above its ceiling", extra={"method": method.full_name, "ceiling": policy.deadline})
         return policy
+
+    def unknown(self, methods: Iterable[Method]) -> list[str]:
+        """The names in this file that none of these methods, nor their services, have."""
+        known = {name for method in methods for name in (method.full_name, method.service_name)}
+        return sorted({*self._services, *self._methods} - known)
 
     def _refuse_problems(self) -> None:
         # Over the built-in policy: the methods themselves are met one by one, as they are called.
         for name, layer in {"defaults": self._defaults, **self._services, **self._methods}.items():
-            for problem in _over(built_in(), layer).problems():
+            for problem in policy_of((BUILT_IN, QUEUED_AND_SUBSCRIBED, layer)).problems():
                 raise ConfigurationError(f"{FILE}: {name}: {problem}")
 
 
@@ -143,44 +154,21 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_ino
 
 
-def _each(section: str, content: Any) -> dict[str, call_pb2.CallPolicy]:
+def _each(section: str, content: Any) -> dict[str, Layer]:
     if content is not None and not isinstance(content, dict):
         raise ConfigurationError(f"{FILE}: `{section}` maps full names to policies.")
     return {str(name): _parsed(str(name), value) for name, value in (content or {}).items()}
 
 
-def _parsed(name: str, content: Any) -> call_pb2.CallPolicy:
-    layer = call_pb2.CallPolicy()
+def _parsed(name: str, content: Any) -> Layer:
+    says = call_pb2.CallPolicy()
     try:
-        json_format.ParseDict(content or {}, layer)
+        json_format.ParseDict(content or {}, says)
     except (json_format.ParseError, AttributeError, TypeError) as error:
         raise ConfigurationError(f"{FILE}: {name} cannot be read ({error}).") from None
-    for field, value in layer.ListFields():
-        tunable = _TUNABLE.get(field.name, set())
-        fixed = [] if tunable is None else [own.name for own, _ in _fields(value) if own.name not in tunable]
-        if fixed or field.name not in _TUNABLE:
-            path = f"{field.name}.{fixed[0]}" if fixed and field.name in _TUNABLE else field.name
-            raise ConfigurationError(f"{FILE}: `{path}` of {name} is the contract's; remove it from the file.")
-    return layer
-
-
-def _fields(value: Any) -> Iterable[tuple[Any, Any]]:
-    return value.ListFields() if isinstance(value, Message) else ()
-
-
-def _over(value: T, layer: Message) -> T:
-    """The set fields of a layer over a dataclass of the same names; what the value has not got stays away."""
-    changes: dict[str, Any] = {}
-    for field, given in layer.ListFields():
-        name = _ATTRIBUTES.get(field.name, field.name)
-        own = getattr(value, name)
-        if isinstance(given, Duration):
-            changes[name] = given.ToNanoseconds() / 1e9
-        elif field.enum_type is not None:
-            changes[name] = breaker_mode(given)
-        elif not isinstance(given, Message):
-            changes[name] = given
-        elif own is not None:
-            changes[name] = _over(own, given)
-    replace: Callable[..., T] = dataclasses.replace
-    return replace(value, **changes)
+    for part, value in says.ListFields():
+        own = [f"{part.name}.{field.name}" for field, _ in value.ListFields()] if is_part(part) else []
+        fixed = [path for path in own if not is_tunable(path)] if part.name in _TUNABLE else [part.name]
+        if fixed:
+            raise ConfigurationError(f"{FILE}: `{fixed[0]}` of {name} is the contract's; remove it from the file.")
+    return Layer(Origin.DEPLOYMENT, f"{FILE}: {name}", says)

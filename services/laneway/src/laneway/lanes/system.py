@@ -16,7 +16,6 @@ from opentelemetry.trace import SpanKind
 
 from laneway.call import Call
 from laneway.contract.model import Contract, Method, method_of, owner_of, published
-from laneway.contract.policy import Idempotency
 from laneway.errors import InvalidArgument, NotFound
 from laneway.lanes.operation import as_message, operation_name, queued
 from laneway.store import Store, operations, subscriptions
@@ -40,15 +39,7 @@ def _of(file: Any, service: str, name: str) -> SystemMethod:
     return SystemMethod(replace(method_of(file.services_by_name[service].methods_by_name[name]), safe=True, http=()))
 
 
-def _keyed(system: SystemMethod) -> SystemMethod:
-    policy = replace(
-        system.method.policy,
-        idempotency=Idempotency(key=None, keep=86_400, required=False, exclusive=False, lease=30),
-    )
-    return SystemMethod(replace(system.method, policy=policy))
-
-
-START = _keyed(_of(system_pb2.DESCRIPTOR, "Acceptor", "Start"))
+START = _of(system_pb2.DESCRIPTOR, "Acceptor", "Start")
 REGISTER = _of(system_pb2.DESCRIPTOR, "Subscriptions", "Register")
 GET_OPERATION = _of(operations_pb2.DESCRIPTOR, "Operations", "GetOperation")
 

@@ -1,4 +1,5 @@
 from google.longrunning import operations_pb2 as _operations_pb2
+from laneway.v1 import call_pb2 as _call_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Optional as _Optional
