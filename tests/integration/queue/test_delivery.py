@@ -9,9 +9,18 @@ from laneway.errors import NotFound, Unavailable
 from laneway.lanes.operation import PUBLISH_GRACE
 from laneway.lanes.queue.broker import Published
 from laneway.lanes.queue.delivery import backoff
-from laneway.store import operations, outbox
+from laneway.store import dead_letters, operations, outbox
+from laneway.store.dead_letters import Selection
 from laneway.store.operations import State
 from tests.integration.queue.conftest import WINDOW
+
+
+async def run_next(lane) -> None:
+    """Let time pass, run the one copy that is due then, and settle its report."""
+    lane.shelf.clock.now += 1e4
+    await lane.relay.go_round()
+    await lane.deliveries.run(await lane.take())
+    await lane.settle()
 
 
 async def test_a_due_row_is_published_run_confirmed_and_gone(lane) -> None:
@@ -119,12 +128,9 @@ async def test_a_message_out_of_attempts_is_parked_and_its_operation_failed(lane
     lane.shelf.handle("Tidy", tidy)
     await lane.start("m1")
     for _ in range(lane.shelf.method("Tidy").work.max_attempts):
-        lane.shelf.clock.now += 1e4
-        await lane.relay.go_round()
-        await lane.deliveries.run(await lane.take())
-        await lane.settle()
-    [parked] = await outbox.parked(lane.shelf.store)
-    assert parked.error == "UNAVAILABLE: never"
+        await run_next(lane)
+    [parked] = await dead_letters.find(lane.shelf.store, Selection(), 10)
+    assert (parked.error, parked.attempts) == ("UNAVAILABLE: never", lane.shelf.method("Tidy").work.max_attempts)
     assert (await operations.get(lane.shelf.store, "m1")).error is not None
 
 
@@ -140,8 +146,47 @@ async def test_a_message_that_kills_its_process_is_parked_without_another_run(la
     await lane.broker.publish([message], producer="shelf", now=0.0)
     await lane.deliveries.run(await lane.take())
     await lane.settle()
-    [parked] = await outbox.parked(lane.shelf.store)
+    [parked] = await dead_letters.find(lane.shelf.store, Selection(), 10)
     assert "never ended" in parked.error
+    assert parked.attempts == lane.shelf.method("Tidy").work.max_attempts
+
+
+async def test_a_redriven_message_runs_under_its_id_and_its_operation_succeeds(lane) -> None:
+    async def tidy(request, call):
+        raise Unavailable("never")
+
+    lane.shelf.handle("Tidy", tidy)
+    await lane.start("m1")
+    for _ in range(lane.shelf.method("Tidy").work.max_attempts):
+        await run_next(lane)
+    assert (await operations.get(lane.shelf.store, "m1")).state is State.FAILED
+
+    async def mended(request, call):
+        return lane.shelf.reply(call.facts.message_id)
+
+    lane.shelf.handle("Tidy", mended)
+    await lane.shelf.store.commit([dead_letters.redrive({"m1": lane.shelf.clock()})])
+    await run_next(lane)
+    operation = await operations.get(lane.shelf.store, "m1")
+    assert (operation.state, operation.error) == (State.SUCCEEDED, None)
+    assert b"m1" in operation.reply
+    assert await outbox.get(lane.shelf.store, "m1") is None
+
+
+async def test_a_redriven_message_whose_work_was_done_after_all_is_not_done_again(lane) -> None:
+    runs = []
+
+    async def tidy(request, call):
+        runs.append(1)
+        return lane.shelf.reply("done")
+
+    lane.shelf.handle("Tidy", tidy)
+    await lane.start("m1")
+    await lane.shelf.deliver("Tidy", "m1")  # done, and never confirmed
+    await lane.shelf.store.commit([outbox.park("m1", 8, "lost", lane.shelf.clock())])
+    await lane.shelf.store.commit([dead_letters.redrive({"m1": lane.shelf.clock()})])
+    await run_next(lane)
+    assert (len(runs), await lane.left()) == (1, [])
 
 
 async def test_a_subscription_that_cannot_handle_an_event_parks_it_and_others_go_on(lane) -> None:
@@ -181,7 +226,7 @@ async def test_a_subscription_that_cannot_handle_an_event_parks_it_and_others_go
         await lane.deliveries.run(delivery)
     await lane.settle()
     assert names == ["book"]
-    assert [m.method for m in await outbox.parked(lane.shelf.store)] == [method.full_name]
+    assert [m.method for m in await dead_letters.find(lane.shelf.store, Selection(), 10)] == [method.full_name]
     assert await lane.left() == []
 
 

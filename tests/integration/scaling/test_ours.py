@@ -123,7 +123,7 @@ async def test_parked_messages_and_their_age_are_told(
     now: float,
 ) -> None:
     message = await lane.start("dead")
-    await lane.shelf.store.commit([outbox.park(message.id, "SMTP 550", now - 100)])
+    await lane.shelf.store.commit([outbox.park(message.id, 8, "SMTP 550", now - 100)])
     await teller(lane).tell()
 
     [queue] = (await read(signals)).queues

@@ -2,11 +2,13 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from shop.notifications.v1.notifications_pb2 import SendEmailRequest
 from tests.fixtures.shop import RunningShop
 from tests.fixtures.valkey import free_port
 
@@ -85,6 +88,29 @@ def test_watching_an_order_is_a_stream_of_events(http: httpx.Client) -> None:
             json.loads(line.removeprefix("data:"))["state"] for line in events.iter_lines() if line.startswith("data:")
         ]
     assert states == ["PLACED", "SHIPPED"]
+
+
+def test_a_dead_letter_is_redriven_and_arrives(shop: RunningShop) -> None:
+    folder = ["--data", str(shop.data)]
+    parked = (
+        "INSERT INTO outbox (id, service, queue, method, payload, headers, due_at, attempts, created_at, parked_at, error)"
+        " VALUES ('lost', 'notifications', 'email', 'shop.notifications.v1.Notifications.SendEmail', ?, '{}', 1, 8, 1, 1,"
+        " 'SMTP 550')"
+    )
+    mail = SendEmailRequest(request_id="lost", to="ada@example.org", subject="Found again", body="Here.")
+    with closing(sqlite3.connect(shop.data / "notifications.db")) as connection:
+        connection.execute(parked, [mail.SerializeToString()])
+        connection.commit()
+
+    [letter] = json.loads(laneway("dead", "list", "--format", "json", *folder).stdout)
+    assert (letter["id"], letter["producer"], letter["error"]) == ("lost", "notifications", "SMTP 550")
+    assert laneway("dead", "redrive", "lost", *folder).stdout == "1 redriven\n"
+
+    deadline = time.monotonic() + 30
+    while not any(mail["subject"] == "Found again" for mail in httpx.get(shop.state["urls"]["mail"]).json()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert laneway("dead", "list", *folder).stderr == "There are none.\n"
 
 
 def test_mistakes_are_answered_with_the_field_at_fault(http: httpx.Client) -> None:

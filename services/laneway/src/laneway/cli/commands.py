@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from laneway.cli import dead
 from laneway.settings import Settings
 
 app = typer.Typer(
@@ -16,6 +17,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(dead.app, name="dead")
 
 DATA = Path("var/laneway")
 

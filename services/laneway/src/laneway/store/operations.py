@@ -12,7 +12,7 @@ from laneway.store.transaction import Write
 
 
 class State(StrEnum):
-    """Where an operation is. All but the first are final."""
+    """Where an operation is. `SUCCEEDED` and `EXPIRED` are final, `FAILED` until somebody redrives the dead letter."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -58,8 +58,12 @@ def create(id: str, method: str, *, now: float, start_by: float | None = None) -
 
 
 def succeed(id: str, *, reply_type: str, reply: bytes, now: float) -> Write:
-    """The operation has a result."""
-    return _change(id, now, state=State.SUCCEEDED.value, reply_type=reply_type, reply=reply)
+    """The operation has a result. One that has failed may get it still: its message was a dead letter, redriven."""
+    return Write(
+        update(operations)
+        .where(operations.c.id == id, operations.c.state.in_([State.PENDING.value, State.FAILED.value]))
+        .values(updated_at=now, state=State.SUCCEEDED.value, reply_type=reply_type, reply=reply, error=None)
+    )
 
 
 def fail(id: str, *, error: bytes, now: float) -> Write:

@@ -5,7 +5,7 @@ the broker.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from sqlalchemy import and_, bindparam, case, delete, func, select, tuple_, update
 
@@ -22,6 +22,7 @@ class OutboxMessage:
         id: the message id, by which the consumer's inbox knows it.
         start_by: after this moment it must not start any more.
         subscription: the subscriber's method, when the message is an event.
+        skipped_at: when a person has said that this dead letter stays undone; it is kept on record.
     """
 
     id: str
@@ -37,6 +38,7 @@ class OutboxMessage:
     parked_at: float | None = None
     error: str | None = None
     subscription: str | None = None
+    skipped_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class QueueCounts:
     Attributes:
         due: to be published now.
         waiting: due later: copies that are with the broker, delays and retries.
-        parked: dead letters.
+        parked: dead letters that wait for a person; what was skipped does not.
         oldest_due_at: since when the oldest due one is due.
         oldest_demand_at: since when the oldest due one waits for a worker: it was written, or has become due again.
         oldest_parked_at: when the oldest dead letter was parked.
@@ -88,14 +90,8 @@ async def due(store: Store, queue: tuple[str, str], now: float, limit: int) -> l
 
 async def get(store: Store, id: str) -> OutboxMessage | None:
     """One message, parked or not."""
-    rows = await store.fetch(select(outbox).where(outbox.c.id == id))
+    rows = await store.fetch(select(*COLUMNS).where(outbox.c.id == id))
     return OutboxMessage(**rows[0].as_dict()) if rows else None
-
-
-async def parked(store: Store, limit: int = 100) -> list[OutboxMessage]:
-    """The dead letters, the oldest first."""
-    query = select(outbox).where(outbox.c.parked_at.is_not(None)).order_by(outbox.c.parked_at, outbox.c.id)
-    return [OutboxMessage(**row.as_dict()) for row in await store.fetch(query.limit(limit))]
 
 
 async def counts(store: Store, now: float) -> list[QueueCounts]:
@@ -125,24 +121,21 @@ def retry(id: str, attempt: int, due_at: float, error: str) -> Write:
     return Write(statement.values(due_at=due_at, attempts=attempt, error=error))
 
 
-def park(id: str, error: str, now: float) -> Write:
-    """Count a failed attempt and make the message a dead letter: it waits for a person."""
+def park(id: str, attempt: int, error: str, now: float) -> Write:
+    """Attempt `attempt` was the last: the message is a dead letter, and waits for a person."""
     statement = update(outbox).where(outbox.c.id == id, outbox.c.parked_at.is_(None))
-    return Write(statement.values(parked_at=now, attempts=outbox.c.attempts + 1, error=error))
-
-
-def redrive(ids: Sequence[str], now: float) -> Write:
-    """Give dead letters all their attempts again."""
-    statement = update(outbox).where(outbox.c.id.in_(ids), outbox.c.parked_at.is_not(None))
-    return Write(statement.values(parked_at=None, attempts=0, due_at=now))
+    return Write(statement.values(parked_at=now, attempts=attempt, error=error))
 
 
 _MOMENT = 5.0
 """Seconds; a message that is due later than that was postponed for a reason."""
 
+COLUMNS = tuple(outbox.c[each.name] for each in fields(OutboxMessage))
+"""What a message is read from: a newer revision may have more."""
+
 _INSERT = outbox.insert()
 _DUE = (
-    select(outbox)
+    select(*COLUMNS)
     .where(
         outbox.c.parked_at.is_(None),
         outbox.c.service == bindparam("of_service"),
@@ -162,6 +155,7 @@ _NEXT_QUEUE = (
     .limit(1)
 )
 _OPEN = outbox.c.parked_at.is_(None)
+_IS_DEAD = and_(outbox.c.parked_at.is_not(None), outbox.c.skipped_at.is_(None))
 _IS_DUE = and_(_OPEN, outbox.c.due_at <= bindparam("now", type_=outbox.c.due_at.type))
 _COUNTS = (
     select(
@@ -169,13 +163,13 @@ _COUNTS = (
         outbox.c.queue,
         func.sum(case((_IS_DUE, 1), else_=0)).label("due"),
         func.sum(case((and_(_OPEN, outbox.c.due_at > bindparam("now")), 1), else_=0)).label("waiting"),
-        func.sum(case((_OPEN, 0), else_=1)).label("parked"),
+        func.sum(case((_IS_DEAD, 1), else_=0)).label("parked"),
         func.min(case((_IS_DUE, outbox.c.due_at))).label("oldest_due_at"),
         func.min(case((_OPEN, outbox.c.created_at))).label("oldest_created_at"),
         func.min(case((and_(_IS_DUE, outbox.c.attempts == 0), outbox.c.created_at), (_IS_DUE, outbox.c.due_at))).label(
             "oldest_demand_at"
         ),
-        func.min(outbox.c.parked_at).label("oldest_parked_at"),
+        func.min(case((_IS_DEAD, outbox.c.parked_at))).label("oldest_parked_at"),
     )
     .group_by(outbox.c.service, outbox.c.queue)
     .order_by(outbox.c.service, outbox.c.queue)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -45,6 +46,11 @@ TRANSACTION = BigInteger().with_variant(Xid8(), "postgresql")
 POSITION = BigInteger().with_variant(Integer(), "sqlite")
 
 metadata = MetaData()
+
+
+def _index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
 
 events = Table(
     "events",
@@ -81,17 +87,31 @@ outbox = Table(
     Column("parked_at", Double),
     Column("error", Text),
     Column("subscription", Text),
+    Column("skipped_at", Double),
+    Column("priority", SmallInteger, nullable=False, server_default=text("3")),
+    Column("order_key", Text),
+    # Whose turn it is among the messages of a key; see `laneway.store.turns`.
+    Column("turn", SmallInteger, nullable=False, server_default=text("0")),
+    # The order of the messages of a key: the migration gives it a sequence on PostgreSQL and a trigger on SQLite.
+    Column("ordinal", BigInteger, nullable=False, server_default=text("0")),
     # Code of the revision before reads by this one; it goes when nothing runs that does.
-    Index("outbox_due", "due_at", sqlite_where=text("parked_at IS NULL"), postgresql_where=text("parked_at IS NULL")),
-    Index(
-        "outbox_due_by_queue",
-        "service",
-        "queue",
-        "due_at",
-        "id",
-        sqlite_where=text("parked_at IS NULL"),
-        postgresql_where=text("parked_at IS NULL"),
+    _index("outbox_due_by_queue", "service", "queue", "due_at", "id", where="parked_at IS NULL"),
+    _index(
+        "outbox_due_by_priority", "service", "queue", "priority", "due_at", "id", where="parked_at IS NULL AND turn = 0"
     ),
+    _index("outbox_parked", "parked_at", "id", where="parked_at IS NOT NULL"),
+    _index("outbox_new_of_keys", "ordinal", where="turn = 1"),
+    _index("outbox_by_key", "service", "queue", "order_key", "ordinal", where="order_key IS NOT NULL"),
+    # The guarantee itself: of the messages of a key one has its turn.
+    _index("outbox_turn", "service", "queue", "order_key", where="order_key IS NOT NULL AND turn = 0", unique=True),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("method", Text, primary_key=True),
+    Column("expression", Text, nullable=False),
+    Column("ticked_at", Double, nullable=False),
 )
 
 subscriptions = Table(
@@ -105,6 +125,7 @@ subscriptions = Table(
     Column("cursor_tx", BigInteger, nullable=False),
     Column("cursor_position", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("order_by", Text),
 )
 
 inbox = Table(

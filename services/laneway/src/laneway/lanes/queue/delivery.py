@@ -91,7 +91,8 @@ class Deliveries:
     async def _outcome(self, method: Method, delivery: Delivery, copies: int) -> Report:
         work = self._tuning.of(method).work
         if work is None:
-            return Report(id=delivery.id, outcome=Outcome.PARK, error=f"{method.full_name} has no queue any more")
+            cause = f"{method.full_name} has no queue any more"
+            return Report(id=delivery.id, outcome=Outcome.PARK, attempt=delivery.attempt, error=cause)
         attempt = max(copies, delivery.attempt)
         try:
             if attempt > work.max_attempts:
@@ -134,7 +135,7 @@ class Deliveries:
             return Report(id=delivery.id, outcome=Outcome.RETRY, attempt=attempt, delay=delay, error=cause)
         log.error("giving up", extra=facts)
         await self._dispatcher.fail(method, delivery.id, error, handled=False)
-        return Report(id=delivery.id, outcome=Outcome.PARK, error=cause)
+        return Report(id=delivery.id, outcome=Outcome.PARK, attempt=min(attempt, work.max_attempts), error=cause)
 
 
 def backoff(work: Work, attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:

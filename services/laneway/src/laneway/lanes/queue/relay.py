@@ -119,7 +119,7 @@ class Relay:
                 writes.append(outbox.retry(report.id, report.attempt, now + report.delay, report.error))
             elif report.outcome is Outcome.PARK:
                 log.error("message parked", extra={"id": report.id, "cause": report.error})
-                writes.append(outbox.park(report.id, report.error, now))
+                writes.append(outbox.park(report.id, report.attempt, report.error, now))
         await self._store.commit(writes)
 
     async def fan_out(self) -> bool:
