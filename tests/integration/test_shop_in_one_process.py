@@ -8,10 +8,12 @@ import pytest
 
 from laneway.client import Lanes
 from laneway.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
-from laneway.lanes.system import REGISTER
+from laneway.history.sagas import open_sagas
+from laneway.lanes.system import REGISTER, RESUME
 from laneway.service import Service
+from laneway.store import events
 from laneway.testing import World, serve
-from laneway.v1 import system_pb2
+from laneway.v1 import saga_pb2, system_pb2
 from shop.catalog.v1.catalog_laneway import CatalogClient
 from shop.catalog.v1.catalog_pb2 import (
     CreateProductRequest,
@@ -28,6 +30,7 @@ from shop.orders.v1.orders_pb2 import (
     CancelOrderRequest,
     GetOrderHistoryRequest,
     GetOrderRequest,
+    ListBestsellersRequest,
     ListOrdersRequest,
     Order,
     PlaceOrderRequest,
@@ -38,6 +41,7 @@ from shop.payments.v1.payments_laneway import PaymentsClient
 from shop.payments.v1.payments_pb2 import CaptureRequest
 from shop_catalog.service import service as catalog
 from shop_fulfilment.domain import PAYMENT_PATIENCE
+from shop_fulfilment.service import FulfilmentHandlers
 from shop_fulfilment.service import service as fulfilment
 from shop_inventory.service import service as inventory
 from shop_orders.service import service as orders
@@ -325,3 +329,81 @@ async def test_only_a_services_own_published_events_can_be_subscribed_to(world: 
     request = system_pb2.RegisterRequest(method="a.B.C", service="a", queue="q", event=event)
     with pytest.raises(InvalidArgument, match=event):
         await world.lanes.call(REGISTER.at("orders"), request)
+
+
+async def test_what_is_ordered_most_comes_first(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    for product, quantity in (("products/lamp", 2), ("products/book", 3), ("products/lamp", 4)):
+        await client.place_order(
+            PlaceOrderRequest(
+                lines=[WantedLine(product=product, quantity=quantity)], email="ada@example.org", card_token="visa"
+            )
+        )
+    await world.settle()
+    answer = await client.list_bestsellers(ListBestsellersRequest())
+    assert [(each.product, each.units, each.orders) for each in answer.products] == [
+        ("products/lamp", 6, 2),
+        ("products/book", 3, 1),
+    ]
+    first = await client.list_bestsellers(ListBestsellersRequest(page_size=1))
+    assert [each.product for each in first.products] == ["products/lamp"]
+
+
+async def test_an_order_that_was_closed_by_an_older_version_of_the_shop_is_shipped(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    placed = await client.place_order(wanted())
+    world.stop("fulfilment")
+    closed = b"\n\x08orders/1\x10\x01"  # shipped = true, as it was written once
+    written = events.NewEvent("old", "shop.orders.v1.OrderClosed", closed, world.clock())
+    await world.store("orders").commit(events.append(f"order/{placed.name.removeprefix('orders/')}", 1, [written]))
+    assert (await client.get_order(GetOrderRequest(name=placed.name))).state == State.SHIPPED
+
+
+async def resumed(world: World, order: str) -> list[str]:
+    request = saga_pb2.ResumeSagaRequest(stream=f"fulfilment/{order}")
+    answer: Any = (await world.lanes.call(RESUME.at("fulfilment"), request)).message
+    return list(answer.actions)
+
+
+async def test_a_saga_that_lost_a_step_is_seen_and_goes_on_when_it_is_resumed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act = FulfilmentHandlers.act
+
+    async def forgetful(self: FulfilmentHandlers, saga: Any, action: Any) -> None:
+        if action.name != "ship":
+            await act(self, saga, action)
+
+    monkeypatch.setattr(FulfilmentHandlers, "act", forgetful)
+    client = OrdersClient(world.lanes)
+    placed = await client.place_order(wanted())
+    await world.settle()
+    [stuck] = await open_sagas(world.store("fulfilment"), told_before=world.clock())
+    assert (stuck.stream, stuck.step) == (f"fulfilment/{placed.name}", "authorize")
+    monkeypatch.undo()
+
+    assert await resumed(world, placed.name) == ["ship"]
+    await world.settle()
+    assert (await client.get_order(GetOrderRequest(name=placed.name))).state == State.SHIPPED
+    assert await open_sagas(world.store("fulfilment"), told_before=world.clock()) == []
+    assert await resumed(world, placed.name) == []
+
+
+async def test_resuming_a_saga_that_only_waits_does_nothing_twice(world: World, ledger: Ledger) -> None:
+    client = OrdersClient(world.lanes)
+    ledger.mode = "down"
+    placed = await client.place_order(wanted())
+    await world.settle()
+    assert [await resumed(world, placed.name) for _ in range(2)] == [["authorize"], ["authorize"]]
+    ledger.mode = "ok"
+    world.clock.advance(60)
+    await world.settle()
+    assert (await client.get_order(GetOrderRequest(name=placed.name))).state == State.SHIPPED
+    assert len(ledger.authorizations) == 1
+
+
+async def test_only_a_saga_that_is_there_is_resumed(world: World) -> None:
+    with pytest.raises(NotFound, match="no saga fulfilment/orders/none"):
+        await resumed(world, "orders/none")
+    with pytest.raises(InvalidArgument, match="it has: fulfilment/"):
+        await world.lanes.call(RESUME.at("fulfilment"), saga_pb2.ResumeSagaRequest(stream="order/7"))

@@ -2,10 +2,11 @@ from typing import Any
 
 import pytest
 
+from laneway.domain import Add, Recorded
 from laneway.errors import FailedPrecondition, InvalidArgument
 from shop.orders.v1.events_pb2 import OrderCancelled, OrderLine, OrderPlaced
 from shop.orders.v1.orders_pb2 import PlaceOrderRequest, WantedLine
-from shop_orders.domain import Order, State, check
+from shop_orders.domain import Bestsellers, Order, State, check
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_a_rejected_order_says_why(placed: Order) -> None:
 def test_an_order_is_what_its_events_say(placed: Order) -> None:
     placed.close(shipped=True)
     _, events = placed.collect()
-    again = Order.replay("1", [(event.DESCRIPTOR.full_name, event.SerializeToString()) for event in events])
+    again = Order.replay("1", events)
     assert again.message == placed.message
 
 
@@ -68,3 +69,12 @@ LINE = WantedLine(product="products/lamp", quantity=1)
 def test_what_is_no_order_is_refused(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidArgument, match=says):
         check(PlaceOrderRequest(**fields))
+
+
+def test_a_bestseller_counts_its_units_once_for_each_order() -> None:
+    lines = [OrderLine(product=product, quantity=quantity) for product, quantity in (("a", 2), ("b", 1), ("a", 3))]
+    changes = Bestsellers().changes(Recorded(OrderPlaced(lines=lines), "order/1", 1, "e", 0.0, {}))
+    assert [(change.key["product"], change.amounts) for change in changes if isinstance(change, Add)] == [
+        ("a", {"units": 5, "orders": 1}),
+        ("b", {"units": 1, "orders": 1}),
+    ]

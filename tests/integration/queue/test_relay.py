@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
+from laneway.domain.upcasting import VERSION, Upcaster, Upcasters
 from laneway.lanes.operation import PUBLISH_GRACE, queued
 from laneway.lanes.queue.broker import Outcome, Report
 from laneway.lanes.queue.relay import BATCH, LEASE, Relay
-from laneway.store import outbox
+from laneway.store import outbox, subscriptions
+from laneway.store.events import NewEvent, append
 from laneway.telemetry.metrics import Metrics
 from tests.integration.queue.conftest import WINDOW, Lane
 
@@ -107,3 +110,37 @@ async def test_a_relay_that_has_lost_its_lease_ends_its_rounds(lane: Lane, other
     assert await other._acquire()
     async with asyncio.timeout(3 * LEASE):
         await rounds
+
+
+async def test_a_subscriber_gets_old_events_in_todays_shape_and_a_mistake_is_a_dead_letter(lane: Lane) -> None:
+    happened = lane.shelf.method("On").input
+
+    def lift(event: Any) -> Any:
+        if event.name == "broken":
+            raise ValueError("nobody knows what it meant")
+        event.name = event.name.upper()
+        return event
+
+    tracing = lane.shelf.dispatcher._surroundings.tracing
+    relay = Relay(
+        lane.shelf.store, lane.broker, service="shelf", holder="three", tracing=tracing, metrics=Metrics(),
+        clock=lane.shelf.clock, upcasters=Upcasters([Upcaster(happened, 1, lift)]),
+    )  # fmt: skip
+    name = lane.shelf.method("On").full_name
+    subscribe = subscriptions.register(
+        name, service="shelf", queue="default", event_type=happened.DESCRIPTOR.full_name, from_start=True, now=0.0
+    )
+    told = [("old", {}), ("broken", {}), ("new", {VERSION: "2"})]
+    new = [
+        NewEvent(word, happened.DESCRIPTOR.full_name, happened(name=word).SerializeToString(), 0.0, metadata)
+        for word, metadata in told
+    ]
+    await lane.shelf.store.commit([subscribe, *append("s", 0, new)])
+
+    await relay.fan_out()
+
+    rows = sorted(await lane.left(), key=lambda row: row.id, reverse=True)
+    assert [happened.FromString(row.payload).name for row in rows] == ["OLD", "new"]
+    [dead] = await outbox.parked(lane.shelf.store)
+    assert dead.error is not None and "cannot be upcast: nobody knows what it meant" in dead.error
+    assert happened.FromString(dead.payload).name == "broken", "it can be redriven when the upcaster is mended"

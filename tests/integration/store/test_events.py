@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from sqlalchemy import text
 
-from laneway.store import DuplicateKey, Store, VersionConflict, events
+from laneway.store import ConstraintViolated, DuplicateKey, Store, VersionConflict, Write, events
 from laneway.store.events import ANY, NEW, START, NewEvent
 
 
@@ -131,3 +132,80 @@ async def test_behind_the_end_lies_what_comes_later(store: Store) -> None:
 
 async def test_nothing_to_append_is_no_write() -> None:
     assert events.append("orders/1", NEW, []) == []
+
+
+async def test_the_same_events_appended_again_are_there_once(store: Store) -> None:
+    await store.commit(events.append("orders/1", NEW, _events("before", 1)))
+
+    versions = [await events.append_once(store, "orders/1", 1, _events("a", 2)) for _ in range(3)]
+    versions.append(await events.append_once(store, "orders/1", ANY, _events("a", 2)))
+
+    assert versions == [3, 3, 3, 3]
+    assert [event.event_id for event in await events.read_stream(store, "orders/1")] == ["before-0", "a-0", "a-1"]
+
+
+async def test_of_many_attempts_at_once_to_append_the_same_all_succeed_and_one_appends(store: Store) -> None:
+    versions = await asyncio.gather(*(events.append_once(store, "log", ANY, _events("a", 2)) for _ in range(8)))
+
+    assert set(versions) == {2}
+    assert len(await events.read_stream(store, "log")) == 2
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected", "new", "refused"),
+    [
+        ("orders/1", NEW, [_event("other")], VersionConflict),
+        ("orders/1", 1, [_event("a-0", payload=b"something else")], DuplicateKey),
+        ("orders/2", NEW, [_event("a-0")], DuplicateKey),
+        ("orders/1", 1, [_event("a-0"), _event("more")], DuplicateKey),
+    ],
+)
+async def test_appending_again_forgives_nothing_but_the_same(
+    store: Store, stream: str, expected: int, new: list[NewEvent], refused: type[Exception]
+) -> None:
+    await store.commit(events.append("orders/1", NEW, _events("a", 1)))
+
+    with pytest.raises(refused):
+        await events.append_once(store, stream, expected, new)
+
+    assert len(await events.newest(store, 10)) == 1
+
+
+def _at(event_id: str, recorded_at: float) -> NewEvent:
+    return NewEvent(event_id, "Placed", b"", recorded_at)
+
+
+async def test_a_stream_is_read_as_of_a_version(store: Store) -> None:
+    await store.commit(events.append("orders/1", NEW, _events("a", 4)))
+
+    assert [event.version for event in await events.read_stream(store, "orders/1", version=2)] == [1, 2]
+    assert [event.version for event in await events.read_stream(store, "orders/1", after=1, version=3)] == [2, 3]
+
+
+async def test_a_stream_is_read_as_of_a_time_without_a_gap(store: Store) -> None:
+    clocks = [10.0, 20.0, 15.0, 30.0]  # the third was recorded by a process whose clock is slow
+    await store.commit(events.append("orders/1", NEW, [_at(f"a-{now:g}", now) for now in clocks]))
+    await store.commit(events.append("orders/2", NEW, [_at("b", 1.0)]))
+
+    async def versions(at: float) -> list[int]:
+        return [event.version for event in await events.read_stream(store, "orders/1", at=at)]
+
+    assert [await versions(at) for at in (9.0, 10.0, 17.0, 20.0, 99.0)] == [[], [1], [1], [1, 2, 3], [1, 2, 3, 4]]
+
+
+async def test_the_newest_events_come_first(store: Store) -> None:
+    for at in range(4):
+        await store.commit(events.append(f"s-{at}", NEW, [_event(f"e-{at}", "Placed" if at % 2 else "Shipped")]))
+
+    assert [event.event_id for event in await events.newest(store, 2)] == ["e-3", "e-2"]
+    assert [event.event_id for event in await events.newest(store, 9, ["Shipped"])] == ["e-2", "e-0"]
+
+
+@pytest.mark.parametrize("change", ["UPDATE events SET payload = '' WHERE version = 1", "DELETE FROM events"])
+async def test_what_has_happened_cannot_be_changed(store: Store, change: str) -> None:
+    await store.commit(events.append("orders/1", NEW, _events("a", 1)))
+
+    with pytest.raises(ConstraintViolated, match="append-only"):
+        await store.commit([Write(text(change))])
+
+    assert [event.payload for event in await events.read_stream(store, "orders/1")] == [b"\x00\xff"]

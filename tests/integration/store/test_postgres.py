@@ -1,14 +1,20 @@
 """What only a server can do to us: restart, refuse, deadlock."""
 
 import asyncio
+import uuid
 
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from laneway.errors import ConfigurationError
 from laneway.store import Store, VersionConflict, events, inbox, migrations
 from laneway.store.events import NEW, NewEvent
 
+_APPEND = """
+    INSERT INTO events (event_id, stream, version, type, payload, metadata, recorded_at)
+    VALUES ('e', 's', 1, 'Placed', '', '{}', 0)
+"""
 _KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
 
 
@@ -79,3 +85,30 @@ async def test_a_server_that_does_not_answer_is_one_sentence_without_the_passwor
     for error in (opened, migrated):
         assert "\n" not in str(error.value)
         assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", ["UPDATE events SET version = 2", "DELETE FROM events", "TRUNCATE events"])
+async def test_neither_a_service_nor_a_superuser_can_change_what_has_happened(postgres_url: str, change: str) -> None:
+    role = f"orders_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN")
+        try:
+            admin.execute(f"ALTER DATABASE {admin.info.dbname} OWNER TO {role}")
+            admin.execute(f"ALTER SCHEMA public OWNER TO {role}")
+            own = make_url(postgres_url).set(username=role, password=None).render_as_string(hide_password=False)
+            await asyncio.to_thread(migrations.migrate, own)
+            with psycopg.connect(own, autocommit=True) as service:
+                service.execute(_APPEND)
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    service.execute(change)
+                service.execute("ALTER TABLE events DISABLE TRIGGER events_append_only")
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    service.execute(change)
+                service.execute("ALTER TABLE events ENABLE TRIGGER events_append_only")
+            with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
+                admin.execute(change)
+            assert admin.execute("SELECT version FROM events").fetchall() == [(1,)]
+        finally:
+            admin.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+            admin.execute(f"DROP OWNED BY {role}")
+            admin.execute(f"DROP ROLE {role}")

@@ -48,7 +48,7 @@ def tell(saga: Saga, report: str) -> tuple[Action, ...]:
 
 def replayed(saga: Saga, events: list[Message]) -> Saga:
     """The saga as the next handler loads it."""
-    return type(saga).replay(saga.id, [(event.DESCRIPTOR.full_name, event.SerializeToString()) for event in events])
+    return type(saga).replay(saga.id, [type(event).FromString(event.SerializeToString()) for event in events])
 
 
 def test_each_completed_step_makes_the_next_one_due(saga):
@@ -237,7 +237,7 @@ def test_a_step_that_has_not_answered_has_no_result(saga):
 def test_a_log_with_a_step_that_is_no_longer_declared_is_refused():
     event = saga_pb2.SagaStepCompleted(step="pack")
     with pytest.raises(Internal, match="one that the log knows must stay declared"):
-        Fulfilment.replay("orders/7", [(event.DESCRIPTOR.full_name, event.SerializeToString())])
+        Fulfilment.replay("orders/7", [event])
 
 
 @pytest.mark.parametrize(
@@ -296,3 +296,26 @@ def test_the_handlers_of_the_documentation_void_a_payment_that_answers_after_the
         log += call(replayed(saga, log)).collect()[1]
     assert handlers.started == ["reserve", "authorize", "timer 900", "release stock-1", "void auth-1"]
     assert replayed(saga, log).done
+
+
+def test_a_saga_that_is_stuck_says_again_what_is_due_under_the_same_key(saga):
+    first = reach(saga, "authorize").next
+    again = replayed(saga, saga.collect()[1]).resume()
+    assert (again, [action.key for action in again]) == ((first,), [first.key])
+    assert first.key and first.key != Fulfilment.fresh("orders/8").start("x")[0].key
+
+
+def test_a_stuck_compensation_is_begun_again_the_last_step_first(saga):
+    reach(saga, "ship").failed("ship", "no carrier")
+    owed = saga.resume()
+    assert names(owed) == ["void", "release"]
+    assert len({action.key for action in owed}) == 2
+    saga.compensated("authorize")
+    assert names(saga.resume()) == ["release"]
+
+
+def test_a_saga_that_has_ended_or_not_begun_has_nothing_to_resume(saga):
+    assert saga.resume() == ()
+    reach(saga, "capture").completed("capture")
+    assert saga.done
+    assert saga.resume() == ()

@@ -72,42 +72,44 @@ class FulfilmentHandlers(FulfilmentService):
 
     async def _go_on(self, saga: Fulfilment, actions: Sequence[Action], call: Call) -> Empty:
         for action in actions:
-            await self._act(saga, action)
+            await self.act(saga, action)
         saga.tell_rejected()
         call.save(saga)
         return Empty()
 
-    async def _act(self, saga: Fulfilment, action: Action) -> None:
-        order, step = saga.id, f"{action.name} {action.step}"
+    async def act(self, saga: Fulfilment, action: Action) -> None:
+        """Do what the saga says; again, when it is resumed, under the same key."""
+        order, key = saga.id, action.key
         match action.name:
             case "reserve":
                 lines = [Line(product=item.product, quantity=item.quantity) for item in saga.order.items]
                 try:
-                    await self._inventory.reserve(ReserveRequest(order=order, lines=lines))
+                    await self._inventory.reserve(ReserveRequest(order=order, lines=lines), key=key)
                     following = saga.completed("reserve")
                 except FailedPrecondition as error:
                     following = saga.failed("reserve", error.message)
                 for action in following:
-                    await self._act(saga, action)
+                    await self.act(saga, action)
             case "authorize":
                 request = AuthorizeRequest(order=order, card_token=saga.order.card_token)
                 request.amount_minor, request.currency = saga.order.total_minor, saga.order.currency
-                await self._payments.authorize.start(request)
+                await self._payments.authorize.start(request, key=key)
                 wait = action.answer_within or 0
                 await self._itself.expire_payment.start(ExpirePaymentRequest(order=order), after=wait)
             case "ship":
-                await self._itself.ship_order.start(ShipOrderRequest(order=order))
+                await self._itself.ship_order.start(ShipOrderRequest(order=order), key=key)
             case "capture":
-                await self._payments.capture.start(CaptureRequest(order=order))
+                await self._payments.capture.start(CaptureRequest(order=order), key=key)
             case "release":
-                await self._inventory.release.start(ReleaseRequest(order=order), step=step)
+                await self._inventory.release.start(ReleaseRequest(order=order), key=key)
                 saga.compensated(action.step)
             case "void" | "refund":
-                await self._payments.refund.start(RefundRequest(order=order), step=step)
+                await self._payments.refund.start(RefundRequest(order=order), key=key)
                 saga.compensated(action.step)
 
 
 def service(lanes: Lanes) -> Service:
     """Fulfilment, as it is deployed."""
     handlers = FulfilmentHandlers(InventoryClient(lanes), PaymentsClient(lanes), FulfilmentClient(lanes))
-    return Service("fulfilment", handlers, migrations=Path(__file__).with_name("migrations"))
+    migrations = Path(__file__).with_name("migrations")
+    return Service("fulfilment", handlers, migrations=migrations, sagas={Fulfilment: handlers.act})

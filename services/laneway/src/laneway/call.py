@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import TypeVar
 from urllib.parse import quote, unquote
@@ -20,9 +21,12 @@ from sqlalchemy import Executable
 
 from laneway.contract.model import Method, descriptor_of, published
 from laneway.domain.aggregate import Aggregate
+from laneway.domain.recorded import Recorded
+from laneway.domain.upcasting import Upcasters
 from laneway.errors import DeadlineExceeded, FailedPrecondition
+from laneway.history.log import EventLog, kept_snapshot
 from laneway.store import Row, Store, Transaction, Write
-from laneway.store.events import NEW, Event, NewEvent, append, read_stream
+from laneway.store.events import NEW, NewEvent, append
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry import names
 from laneway.telemetry.tracing import Tracing
@@ -100,6 +104,7 @@ class Surroundings:
     tracing: Tracing
     wall_clock: Callable[[], float]
     monotonic: Callable[[], float]
+    upcasters: Upcasters = field(default_factory=Upcasters)
 
 
 class Call:
@@ -180,22 +185,35 @@ class Call:
             return await self.transaction.fetch(query)
         return await self._store.fetch(query)
 
-    async def load(self, aggregate: type[A], aggregate_id: str) -> A:
-        """An event-sourced aggregate as its log tells it; a fresh one when it has no events."""
-        events = await self.history(aggregate, aggregate_id)
-        return aggregate.replay(aggregate_id, ((event.type, event.payload) for event in events))
+    @property
+    def log(self) -> EventLog:
+        """The service's event log, typed: what happened, to whom, in which order."""
+        return EventLog(self._store, self._surroundings.upcasters)
 
-    async def history(self, aggregate: type[Aggregate], aggregate_id: str) -> list[Event]:
-        """The events of an aggregate as they are in the log, oldest first."""
-        return await read_stream(self._store, aggregate.stream(aggregate_id))
+    async def load(
+        self, aggregate: type[A], aggregate_id: str, *, version: int | None = None, at: datetime | None = None
+    ) -> A:
+        """An event-sourced aggregate as its log tells it; a fresh one when it has no events.
+
+        `version` and `at` give it as it was; what has changed since cannot be saved over.
+        """
+        return await self.log.load(aggregate, aggregate_id, version=version, at=at)
+
+    async def history(
+        self, aggregate: type[Aggregate], aggregate_id: str, *, version: int | None = None, at: datetime | None = None
+    ) -> list[Recorded[Message]]:
+        """The events of an aggregate, oldest first; up to a version or a time, if one is given."""
+        return await self.log.stream(aggregate, aggregate_id, version=version, at=at)
 
     # Effects, collected until the handler returns
 
     def save(self, aggregate: Aggregate) -> None:
         """Append what an aggregate recorded, if nobody else has appended meanwhile."""
+        snapshot = kept_snapshot(aggregate, self.now())
         expected, events = aggregate.collect()
         if events:
             self._append(aggregate.stream(aggregate.id), expected, events)
+            self.effects.writes.extend(snapshot)
 
     def emit(self, event: Message) -> None:
         """Publish an event that belongs to no aggregate."""
@@ -275,7 +293,8 @@ class Call:
         self._writable()
         carrier: dict[str, str] = {}
         self._surroundings.tracing.inject(carrier)
-        new = [_new_event(event, carrier, self.now()) for event in events]
+        stamp = self._surroundings.upcasters.stamp
+        new = [_new_event(event, {**carrier, **stamp(event.DESCRIPTOR.full_name)}, self.now()) for event in events]
         self.effects.writes.extend(append(stream, expected, new))
         self.effects.events += len(new)
 
@@ -294,8 +313,8 @@ class Call:
             )
 
 
-def _new_event(event: Message, carrier: Mapping[str, str], now: float) -> NewEvent:
-    return NewEvent(str(uuid.uuid4()), event.DESCRIPTOR.full_name, event.SerializeToString(), now, carrier)
+def _new_event(event: Message, metadata: Mapping[str, str], now: float) -> NewEvent:
+    return NewEvent(str(uuid.uuid4()), event.DESCRIPTOR.full_name, event.SerializeToString(), now, metadata)
 
 
 current_call: ContextVar[Call | None] = ContextVar("laneway_current_call", default=None)

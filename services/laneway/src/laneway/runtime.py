@@ -22,6 +22,7 @@ from laneway.call import Surroundings
 from laneway.contract.model import Contract, Method
 from laneway.contract.tuning import Tuning
 from laneway.errors import ConfigurationError, FailedPrecondition, LanewayError
+from laneway.history.projector import Projector
 from laneway.lanes.dispatch import Dispatcher
 from laneway.lanes.faults import Faults
 from laneway.lanes.outgoing import Lanes
@@ -191,8 +192,10 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
                 tracing=own.tracing,
                 metrics=own.metrics,
                 queues=own.service.queues,
+                upcasters=own.service.upcasters,
             )
             duties += [relay.run(), Retention(back.store, holder=settings.instance).run()]
+            duties += [projector.run() for projector in projectors(own.service, back.store, settings, own.metrics)]
         server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port)
         async with running(*duties):
             await server.start()
@@ -318,12 +321,18 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
             publishing = await stack.enter_async_context(
                 Publisher(broker, service=own.service.name, refused=_due_now(store))
             )
-            system = SystemHandlers(own.service.name, own.service.contract, store, own.tracing)
+            system = SystemHandlers(own.service.name, own.service.contract, store, own.tracing, own.service.sagas)
             handlers |= system.handlers
             methods |= system.methods
         faults = Faults(own.settings.fault_folder, own.service.name)
         await stack.enter_async_context(running(faults.keep()))
-        surroundings = Surroundings(store=store, tracing=own.tracing, wall_clock=time, monotonic=monotonic)
+        surroundings = Surroundings(
+            store=store,
+            tracing=own.tracing,
+            wall_clock=time,
+            monotonic=monotonic,
+            upcasters=own.service.upcasters,
+        )
         dispatcher = Dispatcher(
             Contract(methods),
             handlers,
@@ -336,6 +345,14 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
         )
         stack.push_async_callback(dispatcher.close)
         yield Backend(dispatcher, store, broker)
+
+
+def projectors(service: Service, store: Store, settings: Settings, metrics: Metrics) -> list[Projector]:
+    """The keepers of a service's views."""
+    return [
+        Projector(store, projection, holder=settings.instance, metrics=metrics, upcasters=service.upcasters)
+        for projection in service.projections
+    ]
 
 
 def _due_now(store: Store) -> Callable[[Sequence[str]], Awaitable[None]]:

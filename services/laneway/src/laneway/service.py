@@ -15,8 +15,14 @@ from google.protobuf.message import Message
 from laneway.call import Call, Identity
 from laneway.client import Client
 from laneway.contract.model import Contract, Method, method_of, python_name
+from laneway.domain.aggregate import Aggregate
+from laneway.domain.projection import Projection
+from laneway.domain.saga import Saga
+from laneway.domain.upcasting import Upcasters
 from laneway.errors import ConfigurationError
+from laneway.history.sagas import SagaView
 from laneway.lanes.rest.options import EdgeOptions
+from laneway.lanes.system import Act
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -56,6 +62,10 @@ class Service:
     queued calls with their owners. `authenticate` tells, at the edge, from a request's headers who calls; without it
     everybody is anonymous. `authorize` decides on each call to the service's handlers, before it runs and before a kept
     answer is replayed.
+
+    `aggregates` are named for `laneway events`, which shows what the log makes of them; `upcasters` bring old events
+    into today's shape; `projections` are views that are kept in the service's database. `sagas` have beside them what
+    does one of their actions, for `laneway sagas resume`.
     """
 
     def __init__(
@@ -69,8 +79,16 @@ class Service:
         database: bool = True,
         authenticate: Authenticate | None = None,
         authorize: Authorize | None = None,
+        aggregates: Sequence[type[Aggregate]] = (),
+        upcasters: Upcasters | None = None,
+        projections: Sequence[Projection] = (),
+        sagas: Mapping[type[Saga], Act] | None = None,
     ) -> None:
         self.name = name
+        self.sagas = sagas or {}
+        self.aggregates = [*aggregates, *self.sagas]
+        self.upcasters = upcasters or Upcasters()
+        self.projections = [*projections, *([SagaView()] if self.sagas else [])]
         self.contract = Contract.of(handler.DESCRIPTOR for handler in handlers)
         self.exposed = [method for client in expose for method in Contract.of([client.DESCRIPTOR]) if method.http]
         self.routers = routers

@@ -23,6 +23,7 @@ from opentelemetry.trace import Span
 from laneway.call import Lane, Surroundings
 from laneway.contract.model import Contract, Method
 from laneway.errors import Unavailable
+from laneway.history.projector import Projector
 from laneway.lanes.dispatch import Arrival, Dispatcher
 from laneway.lanes.operation import PUBLISH_GRACE
 from laneway.lanes.outgoing import Lanes
@@ -246,7 +247,7 @@ class _Host:
 
     def __init__(
         self, service: Service, store: Store, dispatcher: Dispatcher, relay: Relay, deliveries: Deliveries,
-        broker: _MemoryBroker, publishing: _Publishing, clock: Clock,
+        broker: _MemoryBroker, publishing: _Publishing, clock: Clock, projectors: Sequence[Projector],
     ) -> None:  # fmt: skip
         self.service = service
         self.store = store
@@ -256,6 +257,7 @@ class _Host:
         self._broker = broker
         self._publishing = publishing
         self._clock = clock
+        self._projectors = projectors
 
     @classmethod
     async def open(
@@ -271,18 +273,27 @@ class _Host:
         if service.migrations is not None:
             await store.migrate(service.migrations, service.name)
         tracing, metrics, publishing = Tracing(service.name, "test", spans), Metrics(), _Publishing()
-        system = SystemHandlers(service.name, service.contract, store, tracing)
+        system = SystemHandlers(service.name, service.contract, store, tracing, service.sagas)
         dispatcher = Dispatcher(
             Contract({**service.contract.methods, **system.methods}),
             {**service.handlers, **system.handlers},
-            surroundings=Surroundings(store=store, tracing=tracing, wall_clock=clock, monotonic=clock),
+            surroundings=Surroundings(
+                store=store, tracing=tracing, wall_clock=clock, monotonic=clock, upcasters=service.upcasters
+            ),
             metrics=metrics,
             publishing=publishing,
             authorize=service.admit,
         )
-        relay = Relay(store, broker, service=service.name, holder="test", tracing=tracing, metrics=metrics, clock=clock)
+        relay = Relay(
+            store, broker, service=service.name, holder="test", tracing=tracing, metrics=metrics, clock=clock,
+            upcasters=service.upcasters,
+        )  # fmt: skip
+        projectors = [
+            Projector(store, each, holder="test", metrics=metrics, upcasters=service.upcasters, clock=clock)
+            for each in service.projections
+        ]
         deliveries = Deliveries(dispatcher, broker, service.contract.methods, metrics=metrics, clock=clock)
-        return cls(service, store, dispatcher, relay, deliveries, broker, publishing, clock)
+        return cls(service, store, dispatcher, relay, deliveries, broker, publishing, clock, projectors)
 
     async def subscribe(self, hosts: Mapping[str, "_Host"]) -> None:
         """Register this service's subscriptions with the services that are there."""
@@ -314,6 +325,9 @@ class _Host:
             while self._broker.queues[queue]:
                 ran = True
                 await self._deliveries.run(self._broker.queues[queue].popleft())
+        for projector in self._projectors:
+            while await projector.go_round():
+                """A batch further."""
         return bool(soon or reports or published or ran)
 
     @property

@@ -1,10 +1,11 @@
 """An order: what may happen to it, and what it is after that."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, Table, Text
 
-from laneway.domain import Aggregate, applies
+from laneway.domain import Add, Aggregate, Change, Projection, Recorded, Upcaster, Upcasters, applies, projects
 from laneway.errors import FailedPrecondition, InvalidArgument
 from shop.orders.v1.events_pb2 import OrderCancelled, OrderClosed, OrderLine, OrderPlaced
 from shop.orders.v1.orders_pb2 import Order as OrderMessage
@@ -20,6 +21,15 @@ orders = Table(
     Column("total_minor", BigInteger, nullable=False),
     Column("currency", Text, nullable=False),
     Column("placed_at", Float, nullable=False),
+)
+
+bestsellers = Table(
+    "bestsellers",
+    MetaData(),
+    Column("generation", Integer, primary_key=True),
+    Column("product", Text, primary_key=True),
+    Column("units", BigInteger, nullable=False),
+    Column("orders", BigInteger, nullable=False),
 )
 
 
@@ -64,7 +74,8 @@ class Order(Aggregate):
 
     def close(self, *, shipped: bool, reason: str = "") -> None:
         if self.state == State.PLACED:
-            self.record(OrderClosed(order=self.message.name, shipped=shipped, reason=reason))
+            outcome = OrderClosed.SHIPPED if shipped else OrderClosed.REJECTED
+            self.record(OrderClosed(order=self.message.name, outcome=outcome, reason=reason))
 
     @applies(OrderPlaced)
     def _placed(self, event: OrderPlaced) -> None:
@@ -79,6 +90,29 @@ class Order(Aggregate):
 
     @applies(OrderClosed)
     def _closed(self, event: OrderClosed) -> None:
-        self.message.state = State.SHIPPED if event.shipped else State.REJECTED
+        self.message.state = State.SHIPPED if event.outcome == OrderClosed.SHIPPED else State.REJECTED
         if event.reason:
             self.message.reason = event.reason
+
+
+class Bestsellers(Projection):
+    """What is ordered most: a view, because orders that counted in one row would wait for each other."""
+
+    tables = (bestsellers,)
+
+    @projects(OrderPlaced)
+    def _placed(self, event: Recorded[OrderPlaced]) -> Iterator[Change]:
+        units: Counter[str] = Counter()
+        for line in event.message.lines:
+            units[line.product] += line.quantity
+        for product, ordered in units.items():
+            yield Add(bestsellers, {"product": product}, {"units": ordered, "orders": 1})
+
+
+def _with_outcome(event: OrderClosed) -> OrderClosed:
+    event.outcome = OrderClosed.SHIPPED if event.shipped else OrderClosed.REJECTED
+    event.ClearField("shipped")
+    return event
+
+
+UPCASTERS = Upcasters([Upcaster(OrderClosed, 1, _with_outcome)])

@@ -21,9 +21,12 @@ from shop.inventory.v1.inventory_pb2 import CheckStockRequest, CheckStockRespons
 from shop.orders.v1.events_pb2 import OrderLine
 from shop.orders.v1.orders_laneway import OrdersService
 from shop.orders.v1.orders_pb2 import (
+    Bestseller,
     CancelOrderRequest,
     GetOrderHistoryRequest,
     GetOrderRequest,
+    ListBestsellersRequest,
+    ListBestsellersResponse,
     ListOrdersRequest,
     ListOrdersResponse,
     OrderHistory,
@@ -32,7 +35,7 @@ from shop.orders.v1.orders_pb2 import (
     WatchOrderRequest,
 )
 from shop.orders.v1.orders_pb2 import Order as OrderMessage
-from shop_orders.domain import Order, State, check, orders
+from shop_orders.domain import UPCASTERS, Bestsellers, Order, State, bestsellers, check, orders
 
 WATCH_EVERY = 0.2
 """Seconds between looks at the log while somebody watches an order."""
@@ -69,6 +72,14 @@ class Orders(OrdersService):
         more = {"next_page_token": str(offset + size)} if len(rows) > size else {}
         return ListOrdersResponse(orders=[OrderSummary(**row.as_dict()) for row in rows[:size]], **more)
 
+    async def list_bestsellers(self, request: ListBestsellersRequest, call: Call) -> ListBestsellersResponse:
+        size = min(request.page_size or 10, 100)
+        if size < 0:
+            raise InvalidArgument("page_size is not negative.")
+        view = Bestsellers.view(bestsellers)
+        rows = await call.fetch(select(view).order_by(view.c.units.desc(), view.c.product).limit(size))
+        return ListBestsellersResponse(products=[Bestseller(**row.as_dict()) for row in rows])
+
     async def cancel_order(self, request: CancelOrderRequest, call: Call) -> OrderMessage:
         order = await self._known(request.name, call)
         order.cancel()
@@ -79,12 +90,12 @@ class Orders(OrdersService):
         events = await call.history(Order, id)
         if not events:
             raise _unknown(request.name)
-        told = [(event.type, event.payload) for event in events]
+        told = [event.message for event in events]
         return OrderHistory(
             entries=[
                 OrderHistory.Entry(
                     version=event.version,
-                    event=event.type.rpartition(".")[2],
+                    event=event.message.DESCRIPTOR.name,
                     time=datetime.fromtimestamp(event.recorded_at, UTC).isoformat(),
                     state=Order.replay(id, told[: event.version]).state,
                 )
@@ -164,4 +175,11 @@ def _unknown(name: str) -> NotFound:
 def service(lanes: Lanes) -> Service:
     """Orders, as they are deployed."""
     handlers = Orders(CatalogClient(lanes), InventoryClient(lanes))
-    return Service("orders", handlers, migrations=Path(__file__).with_name("migrations"))
+    return Service(
+        "orders",
+        handlers,
+        migrations=Path(__file__).with_name("migrations"),
+        aggregates=[Order],
+        upcasters=UPCASTERS,
+        projections=[Bestsellers()],
+    )

@@ -13,8 +13,10 @@
             self.status = "placed"
 
 Rules are checked where events are recorded, never where they are applied: what happened has happened.
-Must not know the store: it is given events as (type name, bytes), and gives back messages and the version
-they follow.
+Must not know the store: it is given messages, and gives back messages and the version they follow.
+
+Where streams are long, an aggregate may keep snapshots of its state: it sets `snapshot_every`, and says by `snapshot`
+and `restore` what its state is as a message. They may be thrown away at any time; the events remain the truth.
 """
 
 import re
@@ -22,9 +24,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from laneway.errors import ConfigurationError, DataLoss, Internal
+from laneway.domain.upcasting import unknown
+from laneway.errors import ConfigurationError, Internal
 
 A = TypeVar("A", bound="Aggregate")
 E = TypeVar("E", bound=Message)
@@ -44,27 +47,6 @@ def applies(event: type[E]) -> Callable[[Callable[[A, E], None]], Callable[[A, E
     return register
 
 
-def decode(type_name: str, payload: bytes, types: Mapping[str, type[Message]]) -> Message:
-    """The event of a type name and its bytes.
-
-    Raises:
-        Internal: the type is none of `types`; a newer version of the code may know it.
-        DataLoss: the bytes are no such message.
-    """
-    event = types.get(type_name)
-    if event is None:
-        raise Internal(
-            f"The log holds a {type_name}, which this code cannot apply: "
-            "it is older than the log, or an applier was removed.",
-            reason="EVENT_UNKNOWN",
-        )
-    try:
-        return event.FromString(payload)
-    except DecodeError as error:
-        message = f"The log holds a {type_name} that cannot be decoded."
-        raise DataLoss(message, reason="EVENT_CORRUPT") from error
-
-
 class Aggregate:
     """A thing with an identity whose every change is an event.
 
@@ -73,15 +55,24 @@ class Aggregate:
     """
 
     category: ClassVar[str] = ""
+    snapshot_every: ClassVar[int] = 0
+    """A snapshot is kept after so many events; 0 keeps none."""
+    snapshot_type: ClassVar[type[Message] | None] = None
+    """The message that `snapshot` gives and `restore` takes."""
+    snapshot_schema: ClassVar[int] = 1
+    """To be raised when `restore` no longer understands older snapshots: those are ignored."""
     _appliers: ClassVar[Mapping[str, tuple[type[Message], str]]] = MappingProxyType({})
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         cls._appliers = MappingProxyType({**cls._appliers, **_appliers_of(cls)})
+        if cls.snapshot_every and cls.snapshot_type is None:
+            raise ConfigurationError(f"{cls.__name__} keeps snapshots of no type; set `snapshot_type`.")
 
     def __init__(self, id: str) -> None:
         self._id = id
         self._stored = 0
+        self._snapshot = 0
         self._recorded: list[Message] = []
 
     @property
@@ -104,14 +95,31 @@ class Aggregate:
         return cls(id)
 
     @classmethod
-    def replay(cls, id: str, events: Iterable[tuple[str, bytes]]) -> Self:
-        """One as its log tells it: events as (type name, bytes), oldest first."""
+    def replay(cls, id: str, events: Iterable[Message]) -> Self:
+        """One as its log tells it: its events, oldest first.
+
+        Raises:
+            Internal: an event has no applier; a newer version of the code may have one.
+        """
+        return cls.fresh(id).follow(events)
+
+    @classmethod
+    def from_snapshot(cls, id: str, version: int, state: Message) -> Self:
+        """One as a snapshot tells it."""
         aggregate = cls.fresh(id)
-        types = cls.event_types()
-        for type_name, payload in events:
-            aggregate._apply(decode(type_name, payload, types))
-            aggregate._stored += 1
+        aggregate.restore(state)
+        aggregate._stored = aggregate._snapshot = version
         return aggregate
+
+    def follow(self, events: Iterable[Message]) -> Self:
+        """Let it become what later events of its log tell."""
+        for event in events:
+            name = event.DESCRIPTOR.full_name
+            if name not in self._appliers:
+                raise unknown(name)
+            self._apply(event)
+            self._stored += 1
+        return self
 
     @classmethod
     def stream(cls, id: str) -> str:
@@ -131,6 +139,21 @@ class Aggregate:
         """
         self._apply(event)
         self._recorded.append(event)
+
+    def snapshot(self) -> Message:
+        """Its state as a message of `snapshot_type`."""
+        raise NotImplementedError(f"{type(self).__name__} keeps snapshots: write `snapshot` and `restore`.")
+
+    def restore(self, state: Message) -> None:
+        """Take over the state of a snapshot."""
+        raise NotImplementedError(f"{type(self).__name__} keeps snapshots: write `snapshot` and `restore`.")
+
+    def collect_snapshot(self) -> Message | None:
+        """Its state, recorded events included, if so many have happened since the last snapshot; else None."""
+        if not 0 < self.snapshot_every <= self.version - self._snapshot:
+            return None
+        self._snapshot = self.version
+        return self.snapshot()
 
     def collect(self) -> tuple[int, Sequence[Message]]:
         """Hand over what was recorded since the last time, and the version it follows (0: a new stream)."""

@@ -36,12 +36,12 @@ are due now. Its memory commits in one transaction with the calls that a handler
         async def run(self, saga: Fulfilment, action: Action) -> None:
             match action.name:
                 case "authorize":
-                    await self.payments.authorize.start(AuthorizeRequest(order_id=saga.id))
+                    await self.payments.authorize.start(AuthorizeRequest(order_id=saga.id), key=action.key)
                     await self.fulfilment.give_up_waiting.start(
                         GiveUpWaitingRequest(order_id=saga.id), after=action.answer_within
                     )
                 case "void":
-                    await self.payments.void.start(VoidRequest(authorization=action.result))
+                    await self.payments.void.start(VoidRequest(authorization=action.result), key=action.key)
                     saga.compensated(action.step)            # started with this commit: it will be done
                 ...
 
@@ -49,11 +49,16 @@ Events may come twice, late, out of order, or before the one that starts the sag
 changes nothing, what comes too late is undone. A step after which there is no way back is tried until it
 succeeds, and never reported as failed.
 
+A saga whose answer never comes is seen in `laneway sagas` and resumed there: what is due is begun again, with the
+keys it was begun with (`action.key`), so that what was done is not done twice.
+
 Must not know clocks or clients: the timer is a started call of the service to itself.
 """
 
+import hashlib
+import uuid
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -90,6 +95,8 @@ class Action:
     """What the step answered, for its compensation."""
     answer_within: float | None = None
     """After so many seconds, tell the saga that the step has `timed_out`."""
+    key: str = field(default="", compare=False)
+    """The idempotency key to begin it with: the same when a saga that got stuck is resumed."""
 
 
 class Saga(Aggregate):
@@ -159,7 +166,7 @@ class Saga(Aggregate):
         if self._correlation is None:
             return None
         pending = (step for step in self.steps if step.name not in self._results)
-        return next((_doing(step) for step in pending), None)
+        return next((self._doing(step) for step in pending), None)
 
     def result(self, step: str) -> str:
         """What a completed step answered."""
@@ -203,6 +210,16 @@ class Saga(Aggregate):
         """Somebody changed their mind; too late when every step is done."""
         return self._turn_back(saga_pb2.SagaCompensating(reason=reason))
 
+    def resume(self) -> tuple[Action, ...]:
+        """What is due, once more: for a saga that waits for something that will not come by itself.
+
+        Begun with their keys, actions that were done are answered as they were, and only the others run.
+        """
+        if self.compensating:
+            return self.outstanding
+        following = None if self._outcome is not None else self.next
+        return () if following is None else (following,)
+
     def compensated(self, step: str) -> None:
         """A step was undone. Ignored when that is not owed: its completion may still be under way."""
         self._declared(step)
@@ -232,8 +249,17 @@ class Saga(Aggregate):
             outcome = saga_pb2.SagaEnded.COMPENSATED
             self.record(saga_pb2.SagaEnded(outcome=outcome, reason=self._reason))
 
+    def _doing(self, step: Step) -> Action:
+        key = self._key(step.name)
+        return Action(name=step.name, step=step.name, answer_within=step.answer_within, key=key)
+
     def _undoing(self, step: Step, compensation: str) -> Action:
-        return Action(name=compensation, step=step.name, compensates=True, result=self._results.get(step.name, ""))
+        result, key = self._results.get(step.name, ""), self._key(compensation)
+        return Action(name=compensation, step=step.name, compensates=True, result=result, key=key)
+
+    def _key(self, action: str) -> str:
+        digest = hashlib.sha256(f"{self.stream(self.id)}\0{action}".encode()).digest()
+        return str(uuid.UUID(bytes=digest[:16], version=4))
 
     def _declared(self, step: str) -> Step:
         if step not in self._steps:
@@ -267,10 +293,6 @@ class Saga(Aggregate):
     def _ended(self, event: saga_pb2.SagaEnded) -> None:
         completed = event.outcome == saga_pb2.SagaEnded.COMPLETED
         self._outcome = Outcome.COMPLETED if completed else Outcome.COMPENSATED
-
-
-def _doing(step: Step) -> Action:
-    return Action(name=step.name, step=step.name, answer_within=step.answer_within)
 
 
 def _check(saga: str, steps: tuple[Step, ...]) -> None:

@@ -1,12 +1,14 @@
 """The system services that every service answers besides its own contract.
 
 `laneway.v1.Acceptor` takes queued calls for callers without a database, `laneway.v1.Subscriptions` registers
-subscribers of the service's events, `google.longrunning.Operations` tells how queued calls ended.
+subscribers of the service's events, `google.longrunning.Operations` tells how queued calls ended,
+`laneway.v1.Sagas` lets a saga that got stuck act again.
 """
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from google.longrunning import operations_pb2
@@ -16,12 +18,16 @@ from opentelemetry.trace import SpanKind
 
 from laneway.call import Call
 from laneway.contract.model import Contract, Method, method_of, owner_of, published
+from laneway.domain.saga import Action, Saga
 from laneway.errors import InvalidArgument, NotFound
 from laneway.lanes.operation import as_message, operation_name, queued
 from laneway.store import Store, operations, subscriptions
 from laneway.telemetry import names
 from laneway.telemetry.tracing import Tracing
-from laneway.v1 import system_pb2
+from laneway.v1 import saga_pb2, system_pb2
+
+Act = Callable[[Any, Action], Awaitable[None]]
+"""How a service does what a saga of its says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +48,25 @@ def _of(file: Any, service: str, name: str) -> SystemMethod:
 START = _of(system_pb2.DESCRIPTOR, "Acceptor", "Start")
 REGISTER = _of(system_pb2.DESCRIPTOR, "Subscriptions", "Register")
 GET_OPERATION = _of(operations_pb2.DESCRIPTOR, "Operations", "GetOperation")
+RESUME = _of(saga_pb2.DESCRIPTOR, "Sagas", "Resume")
 
 
 class SystemHandlers:
     """Answers the system methods for one service with a database."""
 
-    def __init__(self, service: str, contract: Contract, store: Store, tracing: Tracing) -> None:
+    def __init__(
+        self,
+        service: str,
+        contract: Contract,
+        store: Store,
+        tracing: Tracing,
+        sagas: Mapping[type[Saga], Act] = MappingProxyType({}),
+    ) -> None:
         self._service = service
         self._contract = contract
         self._store = store
         self._tracing = tracing
+        self._sagas = sagas
 
     @property
     def handlers(self) -> dict[str, Callable[..., Awaitable[Any]]]:
@@ -60,11 +75,12 @@ class SystemHandlers:
             START.method.full_name: self.start,
             REGISTER.method.full_name: self.register,
             GET_OPERATION.method.full_name: self.get_operation,
+            RESUME.method.full_name: self.resume_saga,
         }
 
     @property
     def methods(self) -> dict[str, Method]:
-        return {system.method.full_name: system.at(self._service) for system in (START, REGISTER, GET_OPERATION)}
+        return {system.method.full_name: system.at(self._service) for system in _ALL}
 
     async def start(self, request: system_pb2.StartRequest, call: Call) -> operations_pb2.Operation:
         """Accept a queued call: its operation and its message, in one transaction."""
@@ -120,3 +136,25 @@ class SystemHandlers:
         if found is None:
             raise NotFound(f"{self._service} knows no operation {request.name}.", reason="OPERATION_UNKNOWN")
         return as_message(self._service, found)
+
+    async def resume_saga(self, request: saga_pb2.ResumeSagaRequest, call: Call) -> saga_pb2.ResumeSagaResponse:
+        """Do once more what a saga says is due."""
+        kind, id = self._saga(request.stream)
+        saga = await call.load(kind, id)
+        if not saga.exists:
+            raise NotFound(f"{self._service} has no saga {request.stream}.", reason="NO_SAGA")
+        due = saga.resume()
+        for action in due:
+            await self._sagas[kind](saga, action)
+        call.save(saga)
+        return saga_pb2.ResumeSagaResponse(actions=[action.name for action in due])
+
+    def _saga(self, stream: str) -> tuple[type[Saga], str]:
+        for kind in self._sagas:
+            if stream.startswith(kind.stream("")):
+                return kind, stream.removeprefix(kind.stream(""))
+        known = ", ".join(f"{kind.stream('')}…" for kind in self._sagas) or "none"
+        raise InvalidArgument(f"{self._service} has no sagas whose stream is like {stream}; it has: {known}.")
+
+
+_ALL = (START, REGISTER, GET_OPERATION, RESUME)

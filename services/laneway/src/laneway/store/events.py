@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Select, bindparam, func, select, tuple_
+from sqlalchemy import Integer, Select, bindparam, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is compiled for SQLite as well
 
 from laneway.store import log_order
 from laneway.store.compile import Row
 from laneway.store.schema import TRANSACTION, events
 from laneway.store.store import Store
-from laneway.store.transaction import VersionConflict, Write
+from laneway.store.transaction import DuplicateKey, VersionConflict, Write
 
 NEW: Final = 0
 """Expected version of a stream that has no events yet."""
@@ -101,10 +101,63 @@ def append(stream: str, expected: int | None, new: Sequence[NewEvent]) -> list[W
     ]
 
 
-async def read_stream(store: Store, stream: str, after: int = 0, limit: int | None = None) -> list[Event]:
-    """A stream's events after a version, in order."""
-    query = _STREAM if limit is None else _STREAM.limit(limit)
-    return [_event(row) for row in await store.fetch(query, {"of_stream": stream, "after_version": after})]
+async def append_once(store: Store, stream: str, expected: int | None, new: Sequence[NewEvent]) -> int:
+    """Append events to a stream in a commit of their own; again, with the same ids, nothing more happens.
+
+    Returns the version of the last of them. For whoever does not know whether an earlier attempt was committed.
+
+    Raises:
+        VersionConflict: the stream has another version by now, and not because of these events.
+        DuplicateKey: one of the ids is another event's.
+    """
+    if not new:
+        raise ValueError("there is nothing to append")
+    try:
+        await store.commit(append(stream, expected, new))
+    except (VersionConflict, DuplicateKey):
+        known = await find(store, [event.event_id for event in new])
+        if not _are(known, stream, new):
+            raise
+        return known[-1].version
+    return (await find(store, [new[-1].event_id]))[0].version
+
+
+async def find(store: Store, ids: Sequence[str]) -> list[Event]:
+    """The events of some ids, as far as there are any, in the order of their streams."""
+    query = _COLUMNS.where(events.c.event_id.in_(ids)).order_by(events.c.stream, events.c.version)
+    return [_event(row) for row in await store.fetch(query)]
+
+
+async def read_stream(
+    store: Store,
+    stream: str,
+    after: int = 0,
+    limit: int | None = None,
+    *,
+    version: int | None = None,
+    at: float | None = None,
+) -> list[Event]:
+    """A stream's events after a version, in order.
+
+    Args:
+        version: as of this version: later events are left out.
+        at: as of this time, in seconds since the epoch: from the first event that was recorded later on, all are left
+            out, so that clocks that differ never leave a gap.
+    """
+    query, values = _STREAM, {"of_stream": stream, "after_version": after}
+    if version is not None:
+        query, values = query.where(events.c.version <= bindparam("to_version")), {**values, "to_version": version}
+    if at is not None:
+        query, values = query.where(events.c.version < _LATER), {**values, "later_than": at}
+    if limit is not None:
+        query = query.limit(limit)
+    return [_event(row) for row in await store.fetch(query, values)]
+
+
+async def newest(store: Store, limit: int, types: Sequence[str] = ()) -> list[Event]:
+    """The last events of the log, the newest first; for people, who may miss one that is being committed."""
+    query = _COLUMNS if not types else _COLUMNS.where(events.c.type.in_(types))
+    return [_event(row) for row in await store.fetch(query.order_by(events.c.position.desc()).limit(limit))]
 
 
 async def read_after(store: Store, cursor: Cursor, types: Sequence[str] = (), limit: int = 100) -> list[Event]:
@@ -122,6 +175,11 @@ async def read_after(store: Store, cursor: Cursor, types: Sequence[str] = (), li
     return [_event(row) for row in await store.fetch(query, values)]
 
 
+async def out_of_order(store: Store, limit: int = 100) -> list[tuple[str, int, int]]:
+    """Where a stream's versions do not follow each other in the log's order: stream, version, and the one expected."""
+    return [(row.stream, row.version, row.before + 1) for row in await store.fetch(_OUT_OF_ORDER.limit(limit))]
+
+
 async def end(store: Store) -> Cursor:
     """The cursor behind which every event lies that is committed from now on."""
     row = (await store.fetch(_END))[0]
@@ -130,6 +188,15 @@ async def end(store: Store) -> Cursor:
 
 def _event(row: Row) -> Event:
     return Event(*row)
+
+
+def _are(known: Sequence[Event], stream: str, new: Sequence[NewEvent]) -> bool:
+    """Whether these events were appended to this stream before, by one commit."""
+    versions = [event.version for event in known]
+    told = [(event.stream, event.event_id, event.type, event.payload) for event in known]
+    return told == [(stream, event.event_id, event.type, event.payload) for event in new] and versions == list(
+        range(versions[0], versions[0] + len(new))
+    )
 
 
 _VALUES = {
@@ -163,6 +230,13 @@ _COLUMNS = select(
 _STREAM = _COLUMNS.where(
     events.c.stream == bindparam("of_stream"), events.c.version > bindparam("after_version")
 ).order_by(events.c.version)
+_LATER = func.coalesce(
+    select(func.min(events.c.version))
+    .where(events.c.stream == bindparam("of_stream"), events.c.recorded_at > bindparam("later_than"))
+    .scalar_subquery(),
+    2**31 - 1,
+    type_=Integer,
+)
 _AFTER: dict[str, Select[tuple[object, ...]]] = {
     "sqlite": _COLUMNS.where(events.c.position > bindparam("after_position"))
     .order_by(events.c.position)
@@ -175,4 +249,16 @@ _AFTER: dict[str, Select[tuple[object, ...]]] = {
     .order_by(events.c.tx, events.c.position)
     .limit(bindparam("at_most")),
 }
+_FOLLOWING = select(
+    events.c.stream,
+    events.c.version,
+    func.coalesce(
+        func.lag(events.c.version).over(partition_by=events.c.stream, order_by=(events.c.tx, events.c.position)), 0
+    ).label("before"),
+).subquery()
+_OUT_OF_ORDER = (
+    select(_FOLLOWING)
+    .where(_FOLLOWING.c.version != _FOLLOWING.c.before + 1)
+    .order_by(_FOLLOWING.c.stream, _FOLLOWING.c.version)
+)
 _END = select(log_order.end_tx().label("tx"), log_order.end_position().label("position"))

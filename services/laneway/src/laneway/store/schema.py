@@ -177,3 +177,59 @@ leases = Table(
     Column("holder", Text, nullable=False),
     Column("expires_at", Double, nullable=False),
 )
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("schema", Integer, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("taken_at", Double, nullable=False),
+)
+
+projections = Table(
+    "projections",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("cursor_tx", BigInteger, nullable=False),
+    Column("cursor_position", BigInteger, nullable=False),
+    Column("applied", BigInteger, nullable=False),
+    Column("begun_at", Double, nullable=False),
+    Column("live_at", Double),
+)
+
+projection_holds = Table(
+    "projection_holds",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("since", Double, nullable=False),
+)
+
+SAGA_IS_OPEN = "ended_version IS NULL OR version > ended_version"
+"""It has not ended, or has been told something since."""
+
+sagas = Table(
+    "sagas",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("correlation", Text),
+    Column("started_at", Double),
+    Column("step", Text),
+    Column("told_at", Double),
+    Column("version", Integer),
+    Column("reason", Text),
+    Column("outcome", Text),
+    Column("ended_at", Double),
+    Column("ended_version", Integer),
+    Index("sagas_open", "told_at", "stream", sqlite_where=text(SAGA_IS_OPEN), postgresql_where=text(SAGA_IS_OPEN)),
+)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -38,6 +38,16 @@ class Metrics:
         )
         self._deliveries = Counter(
             "laneway_queue_deliveries", "Messages run", ["queue", "outcome"], registry=self.registry
+        )
+
+        self._lag = Gauge(
+            "laneway_projection_lag_seconds", "Age of what a view has not seen", ["view"], registry=self.registry
+        )
+        self._held = Gauge(
+            "laneway_projection_held_streams", "Streams a view holds back", ["view"], registry=self.registry
+        )
+        self._projected = Counter(
+            "laneway_projection_events", "Events that views have seen", ["view"], registry=self.registry
         )
 
     @contextmanager
@@ -88,6 +98,18 @@ class Metrics:
     def delivered(self, queue: str, outcome: str) -> None:
         """A worker ended a message as `done`, `retry` or `park`."""
         self._deliveries.labels(queue, outcome).inc()
+
+    def projected(self, view: str, events: int, *, lag: float, held: int) -> None:
+        """A view has seen more events, and is so many seconds behind; told by the process that keeps it."""
+        self._projected.labels(view).inc(events)
+        self._lag.labels(view).set(lag)
+        self._held.labels(view).set(held)
+
+    def not_projecting(self, view: str) -> None:
+        """Another process keeps a view, and tells how far it is."""
+        for gauge in (self._lag, self._held):
+            with suppress(KeyError):
+                gauge.remove(view)
 
     def render(self) -> bytes:
         """The exposition of `/metrics`."""

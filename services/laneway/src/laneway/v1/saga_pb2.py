@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15laneway/v1/saga.proto\x12\nlaneway.v1\"7\n\x0bSagaStarted\x12\x18\n\x0b\x63orrelation\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_correlation\"O\n\x11SagaStepCompleted\x12\x11\n\x04step\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06result\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x07\n\x05_stepB\t\n\x07_result\"\\\n\x10SagaCompensating\x12\x13\n\x06reason\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x66\x61iled_step\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_reasonB\x0e\n\x0c_failed_step\"1\n\x13SagaStepCompensated\x12\x11\n\x04step\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_step\"\xb0\x01\n\tSagaEnded\x12\x33\n\x07outcome\x18\x01 \x01(\x0e\x32\x1d.laneway.v1.SagaEnded.OutcomeH\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x02 \x01(\tH\x01\x88\x01\x01\"B\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n\tCOMPLETED\x10\x01\x12\x0f\n\x0b\x43OMPENSATED\x10\x02\x42\n\n\x08_outcomeB\t\n\x07_reasonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15laneway/v1/saga.proto\x12\nlaneway.v1\"7\n\x0bSagaStarted\x12\x18\n\x0b\x63orrelation\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_correlation\"O\n\x11SagaStepCompleted\x12\x11\n\x04step\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06result\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x07\n\x05_stepB\t\n\x07_result\"\\\n\x10SagaCompensating\x12\x13\n\x06reason\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x66\x61iled_step\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_reasonB\x0e\n\x0c_failed_step\"1\n\x13SagaStepCompensated\x12\x11\n\x04step\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_step\"\xb0\x01\n\tSagaEnded\x12\x33\n\x07outcome\x18\x01 \x01(\x0e\x32\x1d.laneway.v1.SagaEnded.OutcomeH\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x02 \x01(\tH\x01\x88\x01\x01\"B\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n\tCOMPLETED\x10\x01\x12\x0f\n\x0b\x43OMPENSATED\x10\x02\x42\n\n\x08_outcomeB\t\n\x07_reason\"3\n\x11ResumeSagaRequest\x12\x13\n\x06stream\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_stream\"%\n\x12ResumeSagaResponse\x12\x0f\n\x07\x61\x63tions\x18\x01 \x03(\t2P\n\x05Sagas\x12G\n\x06Resume\x12\x1d.laneway.v1.ResumeSagaRequest\x1a\x1e.laneway.v1.ResumeSagaResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,4 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SAGAENDED']._serialized_end=497
   _globals['_SAGAENDED_OUTCOME']._serialized_start=408
   _globals['_SAGAENDED_OUTCOME']._serialized_end=474
+  _globals['_RESUMESAGAREQUEST']._serialized_start=499
+  _globals['_RESUMESAGAREQUEST']._serialized_end=550
+  _globals['_RESUMESAGARESPONSE']._serialized_start=552
+  _globals['_RESUMESAGARESPONSE']._serialized_end=589
+  _globals['_SAGAS']._serialized_start=591
+  _globals['_SAGAS']._serialized_end=671
 # @@protoc_insertion_point(module_scope)

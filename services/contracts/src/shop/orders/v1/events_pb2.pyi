@@ -1,5 +1,6 @@
 from laneway.v1 import call_pb2 as _call_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -40,11 +41,21 @@ class OrderCancelled(_message.Message):
     def __init__(self, order: _Optional[str] = ...) -> None: ...
 
 class OrderClosed(_message.Message):
-    __slots__ = ("order", "shipped", "reason")
+    __slots__ = ("order", "shipped", "reason", "outcome")
+    class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OUTCOME_UNSPECIFIED: _ClassVar[OrderClosed.Outcome]
+        SHIPPED: _ClassVar[OrderClosed.Outcome]
+        REJECTED: _ClassVar[OrderClosed.Outcome]
+    OUTCOME_UNSPECIFIED: OrderClosed.Outcome
+    SHIPPED: OrderClosed.Outcome
+    REJECTED: OrderClosed.Outcome
     ORDER_FIELD_NUMBER: _ClassVar[int]
     SHIPPED_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
     order: str
     shipped: bool
     reason: str
-    def __init__(self, order: _Optional[str] = ..., shipped: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+    outcome: OrderClosed.Outcome
+    def __init__(self, order: _Optional[str] = ..., shipped: _Optional[bool] = ..., reason: _Optional[str] = ..., outcome: _Optional[_Union[OrderClosed.Outcome, str]] = ...) -> None: ...

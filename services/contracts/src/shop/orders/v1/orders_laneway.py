@@ -27,6 +27,9 @@ class OrdersService(Handlers):
     async def list_orders(self, request: orders_pb2.ListOrdersRequest, call: Call, /) -> orders_pb2.ListOrdersResponse: ...
 
     @abstractmethod
+    async def list_bestsellers(self, request: orders_pb2.ListBestsellersRequest, call: Call, /) -> orders_pb2.ListBestsellersResponse: ...
+
+    @abstractmethod
     async def cancel_order(self, request: orders_pb2.CancelOrderRequest, call: Call, /) -> orders_pb2.Order: ...
 
     @abstractmethod
@@ -52,6 +55,7 @@ class OrdersClient(Client):
         self.place_order: Queueable[orders_pb2.PlaceOrderRequest, orders_pb2.Order] = self._queueable("PlaceOrder")
         self.get_order: Unary[orders_pb2.GetOrderRequest, orders_pb2.Order] = self._unary("GetOrder")
         self.list_orders: Unary[orders_pb2.ListOrdersRequest, orders_pb2.ListOrdersResponse] = self._unary("ListOrders")
+        self.list_bestsellers: Unary[orders_pb2.ListBestsellersRequest, orders_pb2.ListBestsellersResponse] = self._unary("ListBestsellers")
         self.cancel_order: Unary[orders_pb2.CancelOrderRequest, orders_pb2.Order] = self._unary("CancelOrder")
         self.get_order_history: Unary[orders_pb2.GetOrderHistoryRequest, orders_pb2.OrderHistory] = self._unary("GetOrderHistory")
         self.watch_order: ServerStream[orders_pb2.WatchOrderRequest, orders_pb2.Order] = self._server_stream("WatchOrder")

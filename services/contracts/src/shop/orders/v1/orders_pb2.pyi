@@ -96,6 +96,28 @@ class OrderSummary(_message.Message):
     currency: str
     def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Order.State, str]] = ..., total_minor: _Optional[int] = ..., currency: _Optional[str] = ...) -> None: ...
 
+class ListBestsellersRequest(_message.Message):
+    __slots__ = ("page_size",)
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    def __init__(self, page_size: _Optional[int] = ...) -> None: ...
+
+class ListBestsellersResponse(_message.Message):
+    __slots__ = ("products",)
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    products: _containers.RepeatedCompositeFieldContainer[Bestseller]
+    def __init__(self, products: _Optional[_Iterable[_Union[Bestseller, _Mapping]]] = ...) -> None: ...
+
+class Bestseller(_message.Message):
+    __slots__ = ("product", "units", "orders")
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    product: str
+    units: int
+    orders: int
+    def __init__(self, product: _Optional[str] = ..., units: _Optional[int] = ..., orders: _Optional[int] = ...) -> None: ...
+
 class CancelOrderRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from opentelemetry.trace import SpanKind
 
+from laneway.domain.upcasting import Upcasters, version_of
 from laneway.errors import LanewayError
 from laneway.lanes.operation import PUBLISH_GRACE
 from laneway.lanes.queue.broker import Broker, Outcome, Published, Report
 from laneway.lanes.queue.demand import REFUSED_AGAIN, DemandTeller
 from laneway.lanes.queue.envelope import queue_of
 from laneway.store import Store, VersionConflict, Write, events, leases, outbox, subscriptions
+from laneway.store.events import Event
 from laneway.store.outbox import OutboxMessage
 from laneway.store.subscriptions import Subscription
 from laneway.telemetry import names
@@ -49,6 +51,7 @@ class Relay:
         tracing: Tracing,
         metrics: Metrics,
         queues: Iterable[str] = (),
+        upcasters: Upcasters | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`queues` are the service's own, of which the relay always speaks; of others it does when it has something."""
@@ -59,6 +62,7 @@ class Relay:
         self._tracing = tracing
         self._metrics = metrics
         self._clock = clock
+        self._upcasters = upcasters or Upcasters()
         self._demand = DemandTeller(store, broker, service=service, queues=queues, clock=clock)
 
     async def run(self) -> None:
@@ -128,7 +132,8 @@ class Relay:
         return any(served)
 
     async def _serve(self, subscription: Subscription) -> bool:
-        new = await events.read_after(self._store, subscription.cursor, [subscription.event_type], BATCH)
+        types = list(self._upcasters.sources([subscription.event_type]))
+        new = await events.read_after(self._store, subscription.cursor, types, BATCH)
         if not new:
             return False
         advance = subscriptions.advance(subscription.name, subscription.cursor, new[-1].cursor)
@@ -145,11 +150,11 @@ class Relay:
             )
             headers: dict[str, str] = {}
             self._tracing.inject(headers, span)
-            messages.append(self._delivery(id, subscription, event.payload, headers))
+            messages.append(self._delivery(id, subscription, event, headers))
             spans.append(span)
         try:
             await self._store.commit([advance, outbox.insert(messages)])
-            await self._publish(messages)
+            await self._publish([message for message in messages if message.parked_at is None])
         except VersionConflict:
             return True  # another relay was quicker; look again
         finally:
@@ -157,8 +162,16 @@ class Relay:
                 span.end()
         return True
 
-    def _delivery(self, id: str, of: Subscription, payload: bytes, headers: dict[str, str]) -> OutboxMessage:
+    def _delivery(self, id: str, of: Subscription, event: Event, headers: dict[str, str]) -> OutboxMessage:
+        """The row of a delivery; a dead letter at once, if the event cannot be brought into today's shape."""
         now = self._clock()
+        payload, error = event.payload, None
+        if version_of(event.metadata) < self._upcasters.newest(event.type):
+            try:
+                payload = self._upcasters.read(event.type, payload, event.metadata).SerializeToString()
+            except Exception as cause:  # an upcaster is the author's: its mistake is this event's only
+                error = f"{event.type} cannot be upcast: {cause}"
+                log.error("message parked", extra={"id": id, "cause": error})
         return OutboxMessage(
             id=id,
             service=of.service,
@@ -168,6 +181,8 @@ class Relay:
             headers=headers,
             due_at=now + PUBLISH_GRACE,
             created_at=now,
+            parked_at=None if error is None else now,
+            error=error,
             subscription=of.name,
         )
 

@@ -1,0 +1,28 @@
+"""An event as it stands in the log: what happened, and where and when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+E_co = TypeVar("E_co", bound=Message, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[E_co]):
+    """An event of the log. `message` is of its newest version, whatever was written once.
+
+    Attributes:
+        stream: the stream's name, such as `order/7`.
+        version: its place in the stream, from 1.
+        recorded_at: seconds since the epoch, by the clock of the process that recorded it.
+        metadata: what is known of its origin, such as its trace.
+    """
+
+    message: E_co
+    stream: str
+    version: int
+    event_id: str
+    recorded_at: float
+    metadata: Mapping[str, str]

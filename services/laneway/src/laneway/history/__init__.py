@@ -1,0 +1,1 @@
+"""The event log as messages: read and loaded (`log`), kept in views (`projector`), checked (`verify`)."""

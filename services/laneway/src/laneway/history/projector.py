@@ -1,0 +1,258 @@
+"""Keeps a projection's view at the end of the log, rebuilds it beside the one that is read, and changes readers over.
+
+One leased task per view and service. It may be killed anywhere: cursor and rows move in one commit, and of two that
+run at once one finds that the cursor has moved. An event whose changes fail holds its stream and no other; held
+streams are tried again whenever a process takes the view over, which a new version of the code does.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from laneway.domain.changes import Change, condensed
+from laneway.domain.projection import Projection
+from laneway.domain.upcasting import Upcasters
+from laneway.errors import LanewayError
+from laneway.history.log import EventLog
+from laneway.store import Store, StoreUnavailable, VersionConflict, events, leases, projections
+from laneway.store.events import Event
+from laneway.store.projections import Generation, Hold, State
+from laneway.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+LEASE = 5.0
+"""Seconds after which another process takes over from one that died."""
+
+PAUSE = 0.25
+"""Seconds between looks at the log when there was nothing new."""
+
+PATIENCE = 1.0
+"""Seconds before another try when the database is away or another process keeps the view."""
+
+HELD_AGAIN = 60.0
+"""Seconds between attempts to apply what is held back."""
+
+BATCH = 500
+"""Events of one commit while a view follows the log: it must stay short."""
+
+BATCH_OF_REBUILD = 10_000
+"""Events of one commit while a view is rebuilt: the more, the fewer times a row that many count in is written."""
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What a batch of events comes to."""
+
+    changes: list[Change] = field(default_factory=list)
+    failed: dict[str, tuple[Event, str]] = field(default_factory=dict)
+    """By stream, the first event that failed, and why."""
+
+
+class Projector:
+    """The keeper of one projection's view."""
+
+    def __init__(
+        self,
+        store: Store,
+        projection: Projection,
+        *,
+        holder: str,
+        metrics: Metrics,
+        upcasters: Upcasters | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.projection = projection
+        self._store = store
+        self._holder = holder
+        self._metrics = metrics
+        self._clock = clock
+        self._upcasters = upcasters or Upcasters()
+        self._log = EventLog(store, self._upcasters)
+        self._types = projection.event_types()
+        self._sources = list(self._upcasters.sources(self._types))
+        self._leased_until = 0.0
+        self._look_at_held = 0.0
+
+    async def run(self) -> None:
+        """Keep the view until cancelled; then let another do it."""
+        try:
+            while True:
+                pause = await self._turn()
+                await asyncio.sleep(pause)
+        finally:
+            await self.hand_over()
+
+    async def hand_over(self) -> None:
+        """Let another process keep the view at once."""
+        self._leased_until = 0.0
+        with suppress(LanewayError):
+            await self._store.commit([leases.release(self._lease, self._holder)])
+
+    async def rebuild(self, told: Callable[[Generation], None] = lambda _: None) -> Generation:
+        """Rebuild the view beside the one that is read, and change over; works beside processes that keep it.
+
+        Args:
+            told: is called with the generation as it grows.
+        """
+        wanted = (await self._begin(await projections.generations(self._store, self.projection.name))).generation
+        while True:
+            pause = await self._turn()
+            of_name = await projections.generations(self._store, self.projection.name)
+            newer = [each for each in of_name if each.generation >= wanted]
+            told(newer[0])
+            if newer[0].state is not State.BUILDING:
+                return newer[-1]
+            await asyncio.sleep(pause)
+
+    async def go_round(self) -> bool:
+        """Bring each generation that is this code's a batch further; whether there may be more to do now."""
+        found = await projections.generations(self._store, self.projection.name)
+        for retired in (each for each in found if each.state is State.RETIRED):
+            await projections.sweep(self._store, retired, self.projection.tables)
+        found = [each for each in found if each.state is not State.RETIRED]
+        if all(each.version < self.projection.version for each in found):
+            found.append(await self._begin(found))
+        own = [each for each in found if each.version == self.projection.version]
+        more = [await self._further(generation) for generation in own]
+        return any(more)
+
+    async def _turn(self) -> float:
+        """Do what there is to do, if the view is this process's to keep; seconds to wait then."""
+        try:
+            if not await self._hold_lease():
+                return PATIENCE
+            return 0.0 if await self.go_round() else PAUSE
+        except VersionConflict:
+            return 0.0  # another process was quicker: look again
+        except LanewayError as error:
+            log.warning("a view waits", extra={"view": self.projection.name, "cause": error.message})
+            return PATIENCE
+
+    async def _hold_lease(self) -> bool:
+        now = self._clock()
+        if now < self._leased_until - LEASE / 2:
+            return True
+        mine = await leases.acquire(self._store, self._lease, self._holder, now=now, until=now + LEASE)
+        if mine and now > self._leased_until:
+            self._look_at_held = now
+        if not mine:
+            self._metrics.not_projecting(self.projection.name)
+        self._leased_until = now + LEASE if mine else 0.0
+        return mine
+
+    @property
+    def _lease(self) -> str:
+        return f"projection/{self.projection.name}"
+
+    async def _begin(self, found: Sequence[Generation]) -> Generation:
+        number = max((each.generation for each in found), default=0) + 1
+        begin = projections.begin(self.projection.name, number, self.projection.version, now=self._clock())
+        await self._store.commit([begin])
+        of_name = await projections.generations(self._store, self.projection.name)
+        return next(each for each in of_name if each.generation == number)
+
+    async def _further(self, generation: Generation) -> bool:
+        """A batch further, and into use when it has come to the end of the log."""
+        building = generation.state is State.BUILDING
+        at_most = BATCH_OF_REBUILD if building else BATCH
+        held = {each.stream: each for each in await self._held(generation)}
+        new = await events.read_after(self._store, generation.cursor, self._sources, at_most)
+        if new:
+            generation = await self._apply(generation, new, held)
+        more = len(new) == at_most
+        if building and not more:
+            await self._store.commit(projections.go_live(generation, self._clock()))
+            log.info("a view was rebuilt", extra={"view": generation.name, "events": generation.applied})
+        if not building:
+            late = self._clock() - new[-1].recorded_at if more else 0.0
+            self._metrics.projected(generation.name, len(new), lag=max(late, 0.0), held=len(held))
+        return more
+
+    # Applying
+
+    async def _apply(self, generation: Generation, new: Sequence[Event], held: Mapping[str, Hold]) -> Generation:
+        free = [event for event in new if event.stream not in held]
+        try:
+            return await self._commit(generation, new, self._outcome(free))
+        except (VersionConflict, StoreUnavailable):
+            raise
+        except LanewayError:  # the database refused a change: find out whose
+            return await self._one_by_one(generation, new, set(held))
+
+    async def _one_by_one(self, generation: Generation, new: Sequence[Event], held: set[str]) -> Generation:
+        for event in new:
+            outcome = self._outcome([] if event.stream in held else [event])
+            try:
+                generation = await self._commit(generation, [event], outcome)
+            except (VersionConflict, StoreUnavailable):
+                raise
+            except LanewayError as error:
+                outcome = _Outcome(failed={event.stream: (event, error.message)})
+                generation = await self._commit(generation, [event], outcome)
+            held |= outcome.failed.keys()
+        return generation
+
+    async def _commit(self, generation: Generation, new: Sequence[Event], outcome: _Outcome) -> Generation:
+        now = self._clock()
+        cursor = new[-1].cursor
+        holds = [
+            projections.hold(generation, stream, event.version, why, now)
+            for stream, (event, why) in outcome.failed.items()
+        ]
+        changes = condensed(outcome.changes, generation.generation)
+        await self._store.commit([projections.advance(generation, cursor, len(new)), *changes, *holds])
+        for stream, (event, why) in outcome.failed.items():
+            facts = {"view": generation.name, "stream": stream, "event": event.event_id, "cause": why}
+            log.error("a view holds a stream back", extra=facts)
+        return replace(generation, cursor=cursor, applied=generation.applied + len(new))
+
+    def _outcome(self, new: Iterable[Event]) -> _Outcome:
+        """What events change; where one fails, its stream stands still from there on."""
+        outcome = _Outcome()
+        changes, failed = outcome.changes, outcome.failed
+        for event in new:
+            if failed and event.stream in failed:
+                continue
+            try:
+                changes += list(self.projection.changes(self._log.recorded(event, self._types)))
+            except LanewayError as error:
+                if error.transient:
+                    raise
+                failed[event.stream] = event, error.message
+            except Exception as error:  # a mistake of the author's: one stream's, not everyone's
+                failed[event.stream] = event, f"{type(error).__name__}: {error}"
+        return outcome
+
+    # What is held back
+
+    async def _held(self, generation: Generation) -> Sequence[Hold]:
+        """The streams held back; when it is time, after another attempt to apply what they hold."""
+        held = await projections.holds(self._store, generation.name, generation.generation)
+        if not held or self._clock() < self._look_at_held:
+            return held
+        for each in held:
+            await self._again(generation, each)
+        self._look_at_held = self._clock() + HELD_AGAIN
+        return await projections.holds(self._store, generation.name, generation.generation)
+
+    async def _again(self, generation: Generation, hold: Hold) -> None:
+        """Apply what a stream has had back, up to the cursor or its next failure."""
+        later = await events.read_stream(self._store, hold.stream, after=hold.version - 1)
+        due = [event for event in later if event.type in self._sources and event.cursor <= generation.cursor]
+        outcome = self._outcome(due)
+        failed = outcome.failed.get(hold.stream)
+        if failed is None:
+            end = projections.release(generation, hold.stream)
+        else:
+            end = projections.hold(generation, hold.stream, failed[0].version, failed[1], hold.since)
+        unmoved = projections.advance(generation, generation.cursor, 0)
+        try:
+            await self._store.commit([unmoved, *condensed(outcome.changes, generation.generation), end])
+        except (VersionConflict, StoreUnavailable):
+            raise
+        except LanewayError as error:  # the database still refuses a change
+            log.info("still held back", extra={"view": hold.name, "stream": hold.stream, "cause": error.message})
