@@ -57,6 +57,31 @@ def test_an_order_over_http_ships_and_is_mailed(shop: RunningShop, http: httpx.C
         time.sleep(0.05)
 
 
+def on(shop: RunningShop, *arguments: str) -> str:
+    """What a command on the running shop prints."""
+    ended = laneway(*arguments, "--data", str(shop.data))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_the_log_of_a_running_service_is_shown_checked_and_its_view_rebuilt(
+    shop: RunningShop, http: httpx.Client
+) -> None:
+    name = http.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())}).json()["name"]
+    shipped(http, name)
+
+    history = json.loads(on(shop, "events", "history", "orders", f"order/{name[7:]}", "--format", "json"))
+    assert [event["type"] for event in history] == ["shop.orders.v1.OrderPlaced", "shop.orders.v1.OrderClosed"]
+    rebuilt = on(shop, "events", "rebuild", "orders", "bestsellers")
+    assert rebuilt.startswith("bestsellers: generation 2 is read now")
+    assert http.get("/v1/bestsellers").json()["products"][0]["product"] == "products/lamp"
+    assert on(shop, "events", "verify", "orders").startswith("orders: good")
+    assert on(shop, "sagas", "resume", "fulfilment", f"fulfilment/{name}") in (
+        f"fulfilment/{name}: nothing is due\n",
+        f"fulfilment/{name}: capture\n",  # asked a moment before the payment was captured
+    )
+
+
 def test_respond_async_gives_an_operation_that_ends_with_the_order(http: httpx.Client) -> None:
     headers = {"Idempotency-Key": str(uuid.uuid4()), "Prefer": "respond-async"}
     accepted = http.post("/v1/orders", json=ORDER, headers=headers)

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from laneway.cli import dead
+from laneway.cli.events.commands import app as events
+from laneway.cli.sagas import app as sagas
 from laneway.settings import Settings
 
 app = typer.Typer(
@@ -19,6 +21,8 @@ app = typer.Typer(
 )
 
 app.add_typer(dead.app, name="dead")
+app.add_typer(events)
+app.add_typer(sagas)
 
 DATA = Path("var/laneway")
 

@@ -1,0 +1,112 @@
+"""The commands of `laneway events` and their options."""
+
+import asyncio
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from laneway.cli.database import opened
+from laneway.errors import ConfigurationError
+from laneway.settings import Settings
+
+if TYPE_CHECKING:
+    from laneway.cli.events.reading import Reading
+
+app = typer.Typer(
+    name="events", help="The event log of a service.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+DATA = Path("var/laneway")
+
+Data = Annotated[
+    Path, typer.Option(help="Folder of `laneway up`, if no LANEWAY_DATABASE_URL says where databases are.")
+]
+Format = Annotated[str, typer.Option(help="text or json.")]
+Stream = Annotated[str, typer.Argument(help="Such as order/7, as `laneway events show` has it.")]
+AsOfVersion = Annotated[int | None, typer.Option("--version", min=0, help="As of this version of the stream.")]
+AsOfTime = Annotated[str | None, typer.Option("--at", help="As of this time, such as 2026-11-24T12:00:00+01:00.")]
+
+
+@app.command()
+def show(
+    service: str,
+    event_id: Annotated[str | None, typer.Argument(help="One event, in full.  [default: the newest]")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 20,
+    type: Annotated[list[str] | None, typer.Option(help="Only events of this type, by full name.")] = None,
+    data: Data = DATA,
+    format: Format = "text",
+) -> None:
+    """Show the newest events of a service, the last one at the bottom; or one event in full."""
+    from laneway.cli.events.reading import show_newest, show_one
+
+    reading = show_newest(limit, type or ()) if event_id is None else show_one(event_id)
+    asyncio.run(_read(service, data, format, reading))
+
+
+@app.command()
+def history(
+    service: str, stream: Stream, version: AsOfVersion = None, at: AsOfTime = None, data: Data = DATA,
+    format: Format = "text",
+) -> None:  # fmt: skip
+    """Show what happened in a stream, up to a version or a time."""
+    from laneway.cli.events.reading import show_stream
+
+    asyncio.run(_read(service, data, format, show_stream(stream, version, _time(at))))
+
+
+@app.command()
+def replay(
+    service: str, stream: Stream, version: AsOfVersion = None, at: AsOfTime = None, data: Data = DATA,
+    format: Format = "text",
+) -> None:  # fmt: skip
+    """Fold a stream into its aggregate, and show what that is, or was at a version or a time."""
+    from laneway.cli.events.reading import show_aggregate
+
+    asyncio.run(_read(service, data, format, show_aggregate(stream, version, _time(at))))
+
+
+@app.command()
+def rebuild(service: str, view: Annotated[str, typer.Argument(help="A projection's name.")], data: Data = DATA) -> None:
+    """Rebuild a view beside the one that is read, and change over when it is at the end of the log."""
+    from laneway.cli.events.rebuilding import rebuild_view
+
+    asyncio.run(rebuild_view(Settings.load(), service, view, data))
+
+
+@app.command()
+def verify(
+    services: Annotated[list[str] | None, typer.Argument(help="All that have a database, if none is named.")] = None,
+    data: Data = DATA,
+    format: Format = "text",
+) -> None:
+    """Check logs and views: versions without gaps, in order, readable, and each view what a fold of the log gives.
+
+    Exits with 1 when something is wrong.
+    """
+    from laneway.cli.events.verifying import verify_all
+
+    if not asyncio.run(verify_all(Settings.load(), services or (), data, as_json=format == "json")):
+        raise typer.Exit(1)
+
+
+async def _read(service: str, data: Path, format: str, reading: "Reading") -> None:
+    from rich.console import Console
+
+    async with opened(Settings.load(), service, data) as open_service:
+        told, print_text = await reading(open_service)
+    if format == "json":
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+    else:
+        print_text(Console())
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise ConfigurationError(f"{text!r} is no time; write one as 2026-11-24T12:00:00+01:00.") from None
