@@ -16,7 +16,7 @@ MISTAKES = {
     "cannot be started": """rpc On(Happened) returns (google.protobuf.Empty) {
         option (laneway.v1.call) = {idempotency {} subscribe {} queue {use: ALLOWED}}; }""",
     "has no field `nowhere`": "rpc Put(Request) returns (Reply) { option (laneway.v1.call) = {idempotency {key: 'nowhere'}}; }",
-    "must name a single string field": "rpc Put(Request) returns (Reply) { option (laneway.v1.call) = {idempotency {key: 'tags'}}; }",
+    "is not a single string": "rpc Put(Request) returns (Reply) { option (laneway.v1.call) = {idempotency {key: 'tags'}}; }",
     "is not a single message": "rpc Put(Request) returns (Reply) { option (laneway.v1.call) = {idempotency {key: 'name.x'}}; }",
     "idempotency of streams": "rpc Put(Request) returns (stream Reply) { option (laneway.v1.call) = {idempotency {}}; }",
 }  # fmt: skip

@@ -96,6 +96,37 @@ def demo(
 
 
 @app.command()
+def policy(
+    method: Annotated[
+        str | None, typer.Argument(help="A method or a service, or the end of its name.  [default: all]")
+    ] = None,
+    tuning: Annotated[
+        Path | None, typer.Option(help="A policy file, or its folder.  [default: LANEWAY_POLICY_FOLDER]")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="What a call that asks for so many seconds gets.")
+    ] = None,
+    protos: Annotated[
+        Path | None, typer.Option(help="Contracts of a folder, in the place of the installed services'.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+) -> None:
+    """Show what is in force for each method, and who says so."""
+    from laneway.cli import policies
+
+    methods = policies.methods_of(method, protos)
+    file = policies.policy_file(tuning, Settings.load().policy_folder)
+    for name in file.unknown(policies.methods_of(None, protos)):
+        typer.echo(f"The policy file names {name}, which is no method and no service here.", err=True)
+    if format == "json":
+        print(policies.as_json(methods, file, timeout))
+        return
+    from rich.console import Console
+
+    policies.show(methods, file, timeout, Console())
+
+
+@app.command()
 def trace(
     trace_id: str,
     data: Data = DATA,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from laneway.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from laneway.contract.model import Method
     from laneway.service import Service
 
 SERVICES = "laneway.services"
@@ -53,12 +54,24 @@ def installed(names: Sequence[str] = ()) -> Sequence[Installed]:
     """
     chosen = names or service_names()
     if not chosen:
-        raise ConfigurationError(
-            f"No service is installed; a distribution names its services in the entry-point group `{SERVICES}`."
-        )
+        raise _nothing_installed()
     from laneway.runtime import describe
 
     return [_seen(name, describe(name)) for name in chosen]
+
+
+def methods() -> list["Method"]:
+    """The methods of all installed services.
+
+    Raises:
+        ConfigurationError: there is none, or a service is not as it must be.
+    """
+    names = service_names()
+    if not names:
+        raise _nothing_installed()
+    from laneway.runtime import describe
+
+    return [method for name in names for method in describe(name).contract]
 
 
 def companion_names() -> Sequence[str]:
@@ -98,6 +111,12 @@ def the_load() -> MakeCaller:
         load: MakeCaller = _entry(LOADS, name, "load").load()
         return load
     raise ConfigurationError(f"No load is installed; a distribution names one in the entry-point group `{LOADS}`.")
+
+
+def _nothing_installed() -> ConfigurationError:
+    return ConfigurationError(
+        f"No service is installed; a distribution names its services in the entry-point group `{SERVICES}`."
+    )
 
 
 def _entry(group: str, name: str, kind: str) -> EntryPoint:

@@ -7,11 +7,13 @@ import argparse
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from google.api import annotations_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from laneway.errors import ConfigurationError
 
@@ -22,28 +24,46 @@ def compile_protos(root: Path, only: str, out: Path, *, plugin: bool = True) -> 
     Raises:
         ConfigurationError: protoc or the plugin refused a file; the text is theirs, with place and line.
     """
-    sources = sorted((root / only).rglob("*.proto"))
-    if not sources:
-        raise ConfigurationError(f"No .proto file below {root / only}; name the folder that holds your contracts.")
+    sources = _sources(root / only)
     out.mkdir(parents=True, exist_ok=True)
     plugin_path = Path(sys.executable).with_name("protoc-gen-laneway")
+    generators = [f"--plugin=protoc-gen-laneway={plugin_path}", f"--laneway_out={out}"] if plugin else []
+    _protoc(root, sources, f"--python_out={out}", f"--pyi_out={out}", *generators)
+    return sources
+
+
+def described(root: Path) -> tuple[FileDescriptorSet, set[str]]:
+    """The descriptors of the files below a folder and of what they import, with their places; and the files' names.
+
+    Raises:
+        ConfigurationError: there is none, or protoc refused one; the text is its own, with place and line.
+    """
+    sources = _sources(root)
+    with TemporaryDirectory() as folder:
+        written = Path(folder) / "descriptors.pb"
+        _protoc(root, sources, f"--descriptor_set_out={written}", "--include_imports", "--include_source_info")
+        files = FileDescriptorSet.FromString(written.read_bytes())
+    return files, {source.relative_to(root).as_posix() for source in sources}
+
+
+def _sources(folder: Path) -> list[Path]:
+    sources = sorted(folder.rglob("*.proto"))
+    if not sources:
+        raise ConfigurationError(f"No .proto file below {folder}; name the folder that holds your contracts.")
+    return sources
+
+
+def _protoc(root: Path, sources: Iterable[Path], *outputs: str) -> None:
     with TemporaryDirectory() as extra:
-        arguments = [
-            *(f"--proto_path={path}" for path in _include(root, Path(extra))),
-            f"--python_out={out}",
-            f"--pyi_out={out}",
-            *([f"--plugin=protoc-gen-laneway={plugin_path}", f"--laneway_out={out}"] if plugin else []),
-            *map(str, sources),
-        ]
+        include = (f"--proto_path={path}" for path in _include(root, Path(extra)))
         done = subprocess.run(
-            [sys.executable, "-m", "grpc_tools.protoc", *arguments],
+            [sys.executable, "-m", "grpc_tools.protoc", *include, *outputs, *map(str, sources)],
             capture_output=True,
             text=True,
             check=False,
         )
     if done.returncode:
         raise ConfigurationError(f"The contract does not compile:\n{done.stderr.strip()}")
-    return sources
 
 
 def _include(root: Path, extra: Path) -> list[Path]:

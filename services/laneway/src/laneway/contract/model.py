@@ -16,7 +16,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from laneway.contract.layers import Layer, layers_of, policy_of, stated
+from laneway.contract.layers import Layer, Origin, layers_of, policy_of, stated
 from laneway.contract.policy import Fallback, Policy, QueueUse, Work
 from laneway.errors import ConfigurationError
 from laneway.v1 import call_pb2
@@ -77,6 +77,10 @@ class Method:
         """Whether a repeated call has one effect."""
         return self.safe or self.policy.idempotency is not None
 
+    def declares(self, part: str) -> bool:
+        """Whether the method itself, and not only a default, names a part of the policy."""
+        return any(layer.says.HasField(part) for layer in self.layers if layer.origin is Origin.METHOD)
+
     @property
     def event_producer(self) -> str:
         """The service that publishes the event a subscription listens to."""
@@ -125,11 +129,23 @@ def published(event: Descriptor) -> bool:
 
 
 def method_of(descriptor: MethodDescriptor) -> Method:
-    """Read and check one method."""
+    """Read and check one method.
+
+    Raises:
+        ConfigurationError: it contradicts itself or its messages.
+    """
+    method = declared(descriptor)
+    for found in contradictions(method):
+        raise ConfigurationError(f"{method.full_name}: {found.text}", reason=found.code)
+    return method
+
+
+def declared(descriptor: MethodDescriptor) -> Method:
+    """Read one method as it is declared, whether or not that can be obeyed."""
     service = descriptor.containing_service
     options = descriptor.GetOptions()
     rule, layers = stated(descriptor, annotations_pb2.http), layers_of(descriptor)
-    method = Method(
+    return Method(
         full_name=descriptor.full_name,
         name=descriptor.name,
         python_name=python_name(descriptor.name),
@@ -145,66 +161,107 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         layers=layers,
         http=(rule, *rule.additional_bindings) if rule.WhichOneof("pattern") else (),
     )
-    _check(method)
-    return method
 
 
-def _check(method: Method) -> None:
-    problem = next(_problems(method), None)
-    if problem:
-        raise ConfigurationError(f"{method.full_name}: {problem}")
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Why a method cannot be obeyed, and what to do; the code is the lint rule's that finds it earlier."""
+
+    code: str
+    why: str
+    remedy: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.why}; {self.remedy}." if self.remedy else f"{self.why}."
 
 
-def _problems(method: Method) -> Iterator[str]:
-    policy = method.policy
-    yield from policy.problems()
-    if policy.queue and policy.subscription:
-        yield "a subscription cannot be started; remove `queue` or `subscribe`."
+def contradictions(method: Method) -> Iterator[Contradiction]:
+    """What cannot be obeyed: in its numbers, among its lanes, and in what it names of its messages."""
+    for problem in method.policy.problems():
+        why, _, remedy = problem.rstrip(".").partition("; ")
+        yield Contradiction("VALUE_OUT_OF_RANGE", why, remedy)
+    yield from _of_its_queue(method)
+    if method.policy.subscription:
+        yield from _of_its_subscription(method)
+    if method.policy.idempotency:
+        yield from _of_its_key(method, method.policy.idempotency.key)
+    if method.policy.fallback:
+        yield from _of_its_fallback(method, method.policy.fallback)
+
+
+def _of_its_queue(method: Method) -> Iterator[Contradiction]:
+    if method.policy.queue and method.policy.subscription:
+        yield Contradiction("QUEUE_AND_SUBSCRIBE", "a subscription cannot be started", "remove `queue` or `subscribe`")
     if method.work and method.streaming:
-        yield "a stream cannot be queued; remove `queue`/`subscribe`, or make the method unary."
-    if policy.queue and not method.repeatable:
-        yield "a queued call is delivered at least once; declare `idempotency {}` or an idempotency_level."
-    if policy.subscription and not published(descriptor_of(method.input)):
-        yield (
-            f"{method.input.DESCRIPTOR.full_name} is not published; "
-            "set `option (laneway.v1.event) = {published: true}` on it."
+        yield Contradiction(
+            "QUEUE_ON_STREAM", "a stream cannot be queued", "remove `queue`/`subscribe`, or make the method unary"
         )
-    if policy.subscription and method.output.DESCRIPTOR.full_name != Empty.DESCRIPTOR.full_name:
-        yield "nobody waits for a subscription; let it return google.protobuf.Empty."
-    if policy.subscription and method.http:
-        yield "a subscription cannot be called; remove its google.api.http."
-    if policy.idempotency and policy.idempotency.key:
-        yield from _key_problems(descriptor_of(method.input), policy.idempotency.key)
-    if policy.fallback:
-        yield from _fallback_problems(method, policy.fallback)
-    if policy.idempotency and method.streaming:
-        yield "idempotency of streams is not supported; remove `idempotency`."
+    if method.policy.queue and not method.repeatable:
+        yield Contradiction(
+            "QUEUE_NOT_IDEMPOTENT",
+            "a queued call is delivered at least once",
+            "declare `idempotency {}` or an idempotency_level",
+        )
 
 
-def _fallback_problems(method: Method, fallback: Fallback) -> Iterator[str]:
+def _of_its_subscription(method: Method) -> Iterator[Contradiction]:
+    if not published(descriptor_of(method.input)):
+        yield Contradiction(
+            "SUBSCRIBE_UNPUBLISHED",
+            f"{method.input.DESCRIPTOR.full_name} is not published",
+            "set `option (laneway.v1.event) = {published: true}` on it",
+        )
+    if method.output.DESCRIPTOR.full_name != Empty.DESCRIPTOR.full_name:
+        yield Contradiction(
+            "SUBSCRIBE_RETURNS", "nobody waits for a subscription", "let it return google.protobuf.Empty"
+        )
+    if method.http:
+        yield Contradiction("SUBSCRIBE_HTTP", "a subscription cannot be called", "remove its google.api.http")
+
+
+def _of_its_key(method: Method, path: str | None) -> Iterator[Contradiction]:
     if method.streaming:
-        yield "a stream has no fallback; remove `fallback`."
-    if fallback.last_good is not None and not method.reads:
-        yield "fallback.last_good needs `idempotency_level = NO_SIDE_EFFECTS`: a write can only fall back to the queue."
-    if fallback.queue and (method.policy.queue is None or not method.awaitable):
-        yield "fallback.queue needs a method that can be awaited and queued; declare `queue {use: ALLOWED}`."
+        yield Contradiction("KEY_ON_STREAM", "idempotency of streams is not supported", "remove `idempotency`")
+    problem = _key_problem(descriptor_of(method.input), path) if path else None
+    if problem:
+        yield Contradiction(
+            "KEY_FIELD", f"idempotency.key `{path}`: {problem}", "name a single string field of the request"
+        )
 
 
-def _key_problems(message: Descriptor, path: str) -> Iterator[str]:
-    names = path.split(".")
-    for position, name in enumerate(names):
+def _key_problem(message: Descriptor, path: str) -> str | None:
+    *parents, last = path.split(".")
+    for name in parents:
         found = message.fields_by_name.get(name)
         if found is None:
-            yield f"idempotency.key `{path}`: {message.full_name} has no field `{name}`."
-            return
-        if position == len(names) - 1:
-            if found.type != FieldDescriptor.TYPE_STRING or found.is_repeated:
-                yield f"idempotency.key `{path}` must name a single string field."
-            return
+            return f"{message.full_name} has no field `{name}`"
         if found.message_type is None or found.is_repeated:
-            yield f"idempotency.key `{path}`: `{name}` is not a single message."
-            return
+            return f"`{name}` is not a single message"
         message = found.message_type
+    found = message.fields_by_name.get(last)
+    if found is None:
+        return f"{message.full_name} has no field `{last}`"
+    if found.type != FieldDescriptor.TYPE_STRING or found.is_repeated:
+        return f"`{last}` is not a single string"
+    return None
+
+
+def _of_its_fallback(method: Method, fallback: Fallback) -> Iterator[Contradiction]:
+    if method.streaming:
+        yield Contradiction("FALLBACK_ON_STREAM", "a stream has no fallback", "remove `fallback`")
+    if fallback.last_good is not None and not method.reads:
+        yield Contradiction(
+            "FALLBACK_LAST_GOOD_OF_WRITE",
+            "fallback.last_good needs `idempotency_level = NO_SIDE_EFFECTS`",
+            "declare it, or fall back to the queue, as a write may",
+        )
+    if fallback.queue and (method.policy.queue is None or not method.awaitable):
+        yield Contradiction(
+            "FALLBACK_QUEUE_UNQUEUED",
+            "fallback.queue needs a method that can be awaited and queued",
+            "declare `queue {use: ALLOWED}`",
+        )
 
 
 def read_path(message: Message, path: str) -> str:
