@@ -34,6 +34,7 @@ syntax = "proto3";
 package test.streams.v1;
 import "google/api/annotations.proto";
 import "google/api/httpbody.proto";
+import "laneway/v1/call.proto";
 message Ask { string name = 1; int64 cursor = 2; int32 number = 3; }
 message Tick { string text = 1; int64 cursor = 2; }
 message Plain { string text = 1; }
@@ -43,6 +44,10 @@ BODY = """
 service Streams {
   rpc Watch(Ask) returns (stream Tick) { option (google.api.http) = {get: "/v1/{name}:watch"}; }
   rpc List(Ask) returns (stream Plain) { option (google.api.http) = {get: "/v1/{name}/list"}; }
+  rpc Stand(Ask) returns (stream Plain) {
+    option (google.api.http) = {get: "/v1/{name}/stand"};
+    option (laneway.v1.call) = {idle_timeout {nanos: 50000000}};
+  }
   rpc Download(Ask) returns (stream google.api.HttpBody) { option (google.api.http) = {get: "/v1/{name}/file"}; }
   rpc Add(stream Ask) returns (Sum) { option (google.api.http) = {post: "/v1/{name}:add" body: "*"}; }
   rpc Chat(stream Ask) returns (stream Tick) { option (google.api.http) = {post: "/v1/{name}:chat" body: "*"}; }
@@ -75,6 +80,13 @@ class Behind:
                 await self.hold.wait()
             finally:
                 self.cancelled.set()
+
+    async def stand(self, request: Any, call: Call) -> AsyncIterator[Any]:
+        yield call.method.output(text="first")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.set()
 
     async def download(self, request: Any, call: Call) -> AsyncIterator[Any]:
         yield call.method.output(content_type="image/png", data=b"\x89P")
@@ -201,6 +213,15 @@ async def test_an_error_in_the_middle_is_the_last_item(
     answer = await client.get("/v1/x:watch", headers={"Accept": accept})
     error = read(answer.text)["error"]
     assert (error["code"], error["message"], error["details"][0]["reason"]) == (404, "gone", "GONE")
+
+
+async def test_a_stream_that_stands_still_ends_with_the_reason(client: httpx.AsyncClient, behind: Behind) -> None:
+    answer = await client.get("/v1/x/stand")
+    first, last = [json.loads(line) for line in answer.text.splitlines()]
+    assert first == {"text": "first"}
+    assert last["error"]["details"][0]["reason"] == "STREAM_IDLE"
+    async with asyncio.timeout(5):
+        await behind.cancelled.wait()
 
 
 async def test_raw_bodies_are_streamed_as_their_bytes(client: httpx.AsyncClient) -> None:

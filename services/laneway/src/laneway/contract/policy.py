@@ -180,7 +180,8 @@ class Subscription(Work):
 class Policy:
     """What the contract says of one method's calls.
 
-    `max_deadline` is the owner's ceiling, which no tuning raises; without it, `deadline` is the callers' ceiling.
+    `max_deadline` is the owner's ceiling, which no tuning raises; without it, `deadline` is the callers' ceiling. A
+    stream that stands still for `idle_timeout` ends, if that is not zero.
     """
 
     deadline: float
@@ -195,6 +196,7 @@ class Policy:
     fallback: Fallback | None = None
     max_deadline: float | None = None
     group: str | None = None
+    idle_timeout: float = 0.0
 
     def granted(self, asked: float | None) -> float:
         """The seconds of a call whose caller asked for some, or for nothing."""
@@ -209,7 +211,7 @@ class Policy:
 
     def problems(self) -> Iterator[str]:
         """What cannot be obeyed: each a path in the policy, its value and its range."""
-        yield from _outside(self, deadline=_SHORTEST)
+        yield from _outside(self, deadline=_SHORTEST, idle_timeout=0)
         if self.max_deadline is not None and self.max_deadline < self.deadline:
             yield f"max_deadline is {self.max_deadline:g}; it must be at least the deadline, {self.deadline:g}."
         if self.attempt_timeout is not None:

@@ -35,7 +35,7 @@ LOOK_AGAIN = 1.0
 
 _WORK = {"run_timeout", "max_attempts", "initial_backoff", "max_backoff"}
 _TUNABLE: Mapping[str, set[str] | None] = {
-    "deadline": None, "attempt_timeout": None, "retry": None, "breaker": None, "limit": None,
+    "deadline": None, "attempt_timeout": None, "idle_timeout": None, "retry": None, "breaker": None, "limit": None,
     "fallback": {"last_good", "reserve"}, "queue": _WORK, "subscribe": _WORK,
 }  # fmt: skip
 """What may be tuned: a field of the policy, whole or some of its own fields."""

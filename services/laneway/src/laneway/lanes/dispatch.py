@@ -21,6 +21,7 @@ from laneway.contract.tuning import Tuning
 from laneway.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, LanewayError, Unimplemented
 from laneway.lanes.claims import Claim, Claims, claim_of
 from laneway.lanes.idempotency_key import checked
+from laneway.lanes.idle import Idle
 from laneway.lanes.status import status_of
 from laneway.lanes.transport import Answer
 from laneway.store import DuplicateKey, Store, VersionConflict, Write, inbox, operations, outbox
@@ -114,11 +115,16 @@ class Dispatcher:
                     await self._authorize(requests if isinstance(requests, Message) else None, call)
                 if self._strike is not None:
                     await self._strike()
+                idle = Idle(method.full_name, self._tuning.of(method).idle_timeout)
+                requests = requests if isinstance(requests, Message) else idle.guard(requests)
                 if not method.server_streaming:
                     yield await self._handlers[method.full_name](requests, call)
                     return
-                async with aclosing(self._handlers[method.full_name](requests, call)) as replies:
-                    async for reply in replies:
+                async with (
+                    aclosing(self._handlers[method.full_name](requests, call)) as replies,
+                    aclosing(idle.guard(replies)) as guarded,
+                ):
+                    async for reply in guarded:
                         yield reply
             finally:
                 current_call.reset(token)

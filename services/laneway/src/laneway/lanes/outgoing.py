@@ -23,6 +23,7 @@ from laneway.contract.policy import FALLBACK_RESERVE
 from laneway.contract.tuning import Tuning
 from laneway.errors import DeadlineExceeded, FailedPrecondition, LanewayError, NotFound
 from laneway.lanes.fallback import Fallbacks, Own, Question
+from laneway.lanes.idle import Idle
 from laneway.lanes.operation import operation_name, queued
 from laneway.lanes.status import error_from
 from laneway.lanes.system import GET_OPERATION, START
@@ -156,11 +157,15 @@ class Lanes:
         span = self._tracing.start_span(names.rpc_span(method.service_name, method.name), SpanKind.CLIENT, attributes)
         self._tracing.inject(headers, span)
         remaining = None if deadline is None else deadline - self._monotonic()
-        pipeline = self._pipelines.of(method, self._tuning.of(method))
-        replies = pipeline.stream(lambda: self._transport.stream(method, requests, headers, remaining))
+        policy = self._tuning.of(method)
+        idle = Idle(method.full_name, policy.idle_timeout)
+        sent = requests if isinstance(requests, Message) else idle.count(requests)
+        replies = self._pipelines.of(method, policy).stream(
+            lambda: self._transport.stream(method, sent, headers, remaining)
+        )
         try:
-            async with aclosing(replies):
-                async for reply in replies:
+            async with aclosing(replies), aclosing(idle.guard(replies)) as guarded:
+                async for reply in guarded:
                     yield reply
         finally:
             span.end()
