@@ -202,7 +202,7 @@ BUILT_IN = Layer(
     "laneway",
     call_pb2.CallPolicy(
         deadline=_seconds(10),
-    idle_timeout=_seconds(300),
+        idle_timeout=_seconds(300),
         idempotency=call_pb2.Idempotency(
             keep=_seconds(86_400), required=False, exclusive=False, lease=_seconds(30), max_reply_bytes=65_536
         ),
