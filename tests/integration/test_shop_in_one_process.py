@@ -105,6 +105,22 @@ async def test_a_page_token_that_no_list_gave_is_named(world: World, token: str)
         await OrdersClient(world.lanes).list_orders(ListOrdersRequest(page_token=token))
 
 
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"lines": []}, "lines"),
+        ({"lines": [WantedLine(product="products/lamp")]}, "lines[0].quantity"),
+        ({"lines": [WantedLine(product="lamp", quantity=1)]}, "lines[0].product"),
+        ({"email": "nobody"}, "email"),
+    ],
+)
+async def test_what_is_no_order_is_refused(world: World, fields: dict[str, Any], wrong: str) -> None:
+    order = {"lines": [WantedLine(product="products/lamp", quantity=1)], "email": "ada@example.org"} | fields
+    with pytest.raises(InvalidArgument) as raised:
+        await OrdersClient(world.lanes).place_order(PlaceOrderRequest(**order))
+    assert [violation.field for violation in raised.value.violations] == [wrong]
+
+
 async def test_pages_of_orders_follow_each_other(world: World) -> None:
     client = OrdersClient(world.lanes)
     placed = {(await client.place_order(wanted(request_id=str(number)))).name for number in range(3)}
@@ -320,7 +336,7 @@ async def test_capturing_nothing_is_not_found(world: World) -> None:
 
 
 async def test_an_order_without_lines_is_refused_with_a_sentence(world: World) -> None:
-    with pytest.raises(InvalidArgument, match="at least one line"):
+    with pytest.raises(InvalidArgument, match="`lines`: "):
         await OrdersClient(world.lanes).place_order(PlaceOrderRequest(email="a@b.c"))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, Table, Text
 
 from laneway.domain import Add, Aggregate, Change, Projection, Recorded, Upcaster, Upcasters, applies, projects
-from laneway.errors import FailedPrecondition, InvalidArgument
+from laneway.errors import FailedPrecondition
 from shop.orders.v1.events_pb2 import OrderCancelled, OrderClosed, OrderLine, OrderPlaced
 from shop.orders.v1.orders_pb2 import Order as OrderMessage
 from shop.orders.v1.orders_pb2 import PlaceOrderRequest
@@ -31,16 +31,6 @@ bestsellers = Table(
     Column("units", BigInteger, nullable=False),
     Column("orders", BigInteger, nullable=False),
 )
-
-
-def check(request: PlaceOrderRequest) -> None:
-    """Refuse what is no order."""
-    if not request.lines:
-        raise InvalidArgument("An order needs at least one line.")
-    if any(line.quantity < 1 for line in request.lines):
-        raise InvalidArgument("A line's quantity is at least 1.")
-    if "@" not in request.email:
-        raise InvalidArgument("An order needs the customer's e-mail address.")
 
 
 class Order(Aggregate):

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from buf.validate import validate_pb2
 from laneway.errors import ConfigurationError
 
 
@@ -55,7 +56,7 @@ def _sources(folder: Path) -> list[Path]:
 
 def _protoc(root: Path, sources: Iterable[Path], *outputs: str) -> None:
     with TemporaryDirectory() as extra:
-        include = (f"--proto_path={path}" for path in _include(root, Path(extra)))
+        include = includes(root, Path(extra))
         done = subprocess.run(
             [sys.executable, "-m", "grpc_tools.protoc", *include, *outputs, *map(str, sources)],
             capture_output=True,
@@ -66,13 +67,19 @@ def _protoc(root: Path, sources: Iterable[Path], *outputs: str) -> None:
         raise ConfigurationError(f"The contract does not compile:\n{done.stderr.strip()}")
 
 
-def _include(root: Path, extra: Path) -> list[Path]:
+def includes(root: Path, extra: Path) -> list[str]:
+    """protoc's arguments for what a contract may import; `extra` is an empty folder, for as long as protoc runs."""
     google = Path(annotations_pb2.__file__).parents[1]
     # googleapis-common-protos ships operations.proto under another name than its descriptor's
     operations = extra / "google" / "longrunning" / "operations.proto"
     operations.parent.mkdir(parents=True)
     shutil.copyfile(google / "longrunning" / "operations_proto.proto", operations)
-    return [root, extra, Path(str(files("grpc_tools") / "_proto")), google.parent]
+    rules = extra / "rules.binpb"
+    known = FileDescriptorSet()
+    validate_pb2.DESCRIPTOR.CopyToProto(known.file.add())
+    rules.write_bytes(known.SerializeToString())
+    folders = [root, extra, Path(str(files("grpc_tools") / "_proto")), google.parent]
+    return [*(f"--proto_path={folder}" for folder in folders), f"--descriptor_set_in={rules}"]
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from laneway.contract.layers import Layer, Origin, layers_of, policy_of, stated
 from laneway.contract.policy import Fallback, Policy, QueueUse, Work
+from laneway.contract.rules import Rules, rules_of
 from laneway.errors import ConfigurationError
 from laneway.v1 import call_pb2
 
@@ -44,6 +45,8 @@ class Method:
     layers: tuple[Layer, ...] = field(repr=False, compare=False)
     """What the contract says of its calls, and where: what `policy` was made of."""
     http: tuple[HttpRule, ...]
+    rules: Rules | None = field(compare=False)
+    """What `check` holds a request to; None where the contract demands nothing."""
 
     @property
     def path(self) -> str:
@@ -80,6 +83,15 @@ class Method:
     def declares(self, part: str) -> bool:
         """Whether the method itself, and not only a default, names a part of the policy."""
         return any(layer.says.HasField(part) for layer in self.layers if layer.origin is Origin.METHOD)
+
+    def check(self, request: Message) -> None:
+        """Hold a request to the contract's rules: before it is run, and before it is queued.
+
+        Raises:
+            InvalidArgument: it breaks one; the violations name the fields.
+        """
+        if self.rules is not None:
+            self.rules.check(request)
 
     @property
     def event_producer(self) -> str:
@@ -160,6 +172,7 @@ def declared(descriptor: MethodDescriptor) -> Method:
         policy=policy_of(layers),
         layers=layers,
         http=(rule, *rule.additional_bindings) if rule.WhichOneof("pattern") else (),
+        rules=rules_of(descriptor.input_type),
     )
 
 

@@ -1,7 +1,7 @@
 """The one path of a call to its handler, whatever lane brought it.
 
-deadline → authorisation → claim or replay by key → handler → one transaction with everything the handler collected →
-publish.
+deadline → authorisation → the contract's rules → claim or replay by key → handler → one transaction with everything the
+handler collected → publish.
 Must not know gRPC, HTTP or Celery.
 """
 
@@ -116,7 +116,7 @@ class Dispatcher:
                 if self._strike is not None:
                     await self._strike()
                 idle = Idle(method.full_name, self._tuning.of(method).idle_timeout)
-                requests = requests if isinstance(requests, Message) else idle.guard(requests)
+                requests = _checked(method, requests if isinstance(requests, Message) else idle.guard(requests))
                 if not method.server_streaming:
                     yield await self._handlers[method.full_name](requests, call)
                     return
@@ -180,6 +180,7 @@ class Dispatcher:
 
     async def _once(self, facts: Facts, request: Message) -> Answer:
         await self._permit(facts, request)
+        facts.method.check(request)
         claim = claim_of(facts, request)
         if claim is None or self._claims is None:
             return await self._run(facts, request, None)
@@ -354,6 +355,24 @@ class Dispatcher:
         if self._surroundings.store is None:
             raise FailedPrecondition("This service has no database; declare one to keep keys, messages or events.")
         return self._surroundings.store
+
+
+def _checked(method: Method, requests: Message | AsyncIterator[Message]) -> Message | AsyncIterator[Message]:
+    """Requests that the contract's rules let through; a stream's are held to them one by one, as they come.
+
+    Raises:
+        InvalidArgument: the only request breaks a rule.
+    """
+    if isinstance(requests, Message):
+        method.check(requests)
+        return requests
+
+    async def each(given: AsyncIterator[Message]) -> AsyncIterator[Message]:
+        async for request in given:
+            method.check(request)
+            yield request
+
+    return each(requests)
 
 
 def _answers(method: Method, error: BaseException) -> bool:

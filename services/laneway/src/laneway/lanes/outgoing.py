@@ -202,6 +202,7 @@ class Lanes:
                     f"{method.full_name}: a delayed start needs the caller's own database; start it without `after`."
                 )
             return await self._accept(method, request, key, who, timeout)
+        method.check(request)
         operation = str(uuid.uuid4())
         span = self._tracing.start_span(
             names.publish_span(method.queue_name),

@@ -91,6 +91,7 @@ class SystemHandlers:
             payload = method.input.FromString(request.payload)
         except DecodeError:
             raise InvalidArgument(f"The payload is not a {method.input.DESCRIPTOR.full_name}.") from None
+        method.check(payload)
         operation = str(uuid.uuid4())
         span = self._tracing.start_span(
             names.publish_span(method.queue_name),

@@ -22,19 +22,38 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from laneway.v1 import call_pb2 as laneway_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dshop/catalog/v1/catalog.proto\x12\x0fshop.catalog.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x15laneway/v1/call.proto\"\xad\x01\n\x07Product\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05title\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0bprice_minor\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x11\n\x04\x65tag\x18\x05 \x01(\tH\x04\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_titleB\x0e\n\x0c_price_minorB\x0b\n\t_currencyB\x07\n\x05_etag\"\xa2\x01\n\x14\x43reateProductRequest\x12\x17\n\nproduct_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12.\n\x07product\x18\x02 \x01(\x0b\x32\x18.shop.catalog.v1.ProductH\x01\x88\x01\x01\x12\x17\n\nrequest_id\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\r\n\x0b_product_idB\n\n\x08_productB\r\n\x0b_request_id\"/\n\x11GetProductRequest\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_name\"c\n\x13ListProductsRequest\x12\x16\n\tpage_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\npage_token\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_page_sizeB\r\n\x0b_page_token\"t\n\x14ListProductsResponse\x12*\n\x08products\x18\x01 \x03(\x0b\x32\x18.shop.catalog.v1.Product\x12\x1c\n\x0fnext_page_token\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x12\n\x10_next_page_token\"\x98\x01\n\x14UpdateProductRequest\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x18.shop.catalog.v1.ProductH\x00\x88\x01\x01\x12\x34\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskH\x01\x88\x01\x01\x42\n\n\x08_productB\x0e\n\x0c_update_mask\"N\n\x14\x44\x65leteProductRequest\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04\x65tag\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x07\n\x05_nameB\x07\n\x05_etag2\x8e\x05\n\x07\x43\x61talog\x12\x91\x01\n\rCreateProduct\x12%.shop.catalog.v1.CreateProductRequest\x1a\x18.shop.catalog.v1.Product\"?\xf2\x91&\x1e\x12\x0c\n\nrequest_id:\x0ePRODUCT_EXISTS\x82\xd3\xe4\x93\x02\x17\"\x0c/v1/products:\x07product\x12w\n\nGetProduct\x12\".shop.catalog.v1.GetProductRequest\x1a\x18.shop.catalog.v1.Product\"+\x90\x02\x01\xf2\x91&\x07Z\x05\n\x03\x08\xac\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=products/*}\x12t\n\x0cListProducts\x12$.shop.catalog.v1.ListProductsRequest\x1a%.shop.catalog.v1.ListProductsResponse\"\x17\x90\x02\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/products\x12\x83\x01\n\rUpdateProduct\x12%.shop.catalog.v1.UpdateProductRequest\x1a\x18.shop.catalog.v1.Product\"1\x90\x02\x02\x82\xd3\xe4\x93\x02(2\x1d/v1/{product.name=products/*}:\x07product\x12p\n\rDeleteProduct\x12%.shop.catalog.v1.DeleteProductRequest\x1a\x16.google.protobuf.Empty\" \x90\x02\x02\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=products/*}\x1a\x08\xfa\x91&\x04\n\x02\x08\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dshop/catalog/v1/catalog.proto\x12\x0fshop.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x15laneway/v1/call.proto\"\xd5\x01\n\x07Product\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1e\n\x05title\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01H\x01\x88\x01\x01\x12!\n\x0bprice_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x02\x88\x01\x01\x12(\n\x08\x63urrency\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$H\x03\x88\x01\x01\x12\x11\n\x04\x65tag\x18\x05 \x01(\tH\x04\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_titleB\x0e\n\x0c_price_minorB\x0b\n\t_currencyB\x07\n\x05_etag\"\xf3\x02\n\x14\x43reateProductRequest\x12\x39\n\nproduct_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$H\x00\x88\x01\x01\x12\x36\n\x07product\x18\x02 \x01(\x0b\x32\x18.shop.catalog.v1.ProductB\x06\xbaH\x03\xc8\x01\x01H\x01\x88\x01\x01\x12\x17\n\nrequest_id\x18\x03 \x01(\tH\x02\x88\x01\x01:\xa4\x01\xbaH\xa0\x01\x1a\x9d\x01\n\x10product.complete\x12\x31\x61 new product has a title, a price and a currency\x1aVhas(this.product.title) && has(this.product.price_minor) && has(this.product.currency)B\r\n\x0b_product_idB\n\n\x08_productB\r\n\x0b_request_id\"K\n\x11GetProductRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1a\xbaH\x17r\x12\x32\x10^products/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x42\x07\n\x05_name\"l\n\x13ListProductsRequest\x12\x1f\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12\x17\n\npage_token\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_page_sizeB\r\n\x0b_page_token\"t\n\x14ListProductsResponse\x12*\n\x08products\x18\x01 \x03(\x0b\x32\x18.shop.catalog.v1.Product\x12\x1c\n\x0fnext_page_token\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x12\n\x10_next_page_token\"\x98\x01\n\x14UpdateProductRequest\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x18.shop.catalog.v1.ProductH\x00\x88\x01\x01\x12\x34\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskH\x01\x88\x01\x01\x42\n\n\x08_productB\x0e\n\x0c_update_mask\"j\n\x14\x44\x65leteProductRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1a\xbaH\x17r\x12\x32\x10^products/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x12\x11\n\x04\x65tag\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x07\n\x05_nameB\x07\n\x05_etag2\x8e\x05\n\x07\x43\x61talog\x12\x91\x01\n\rCreateProduct\x12%.shop.catalog.v1.CreateProductRequest\x1a\x18.shop.catalog.v1.Product\"?\xf2\x91&\x1e\x12\x0c\n\nrequest_id:\x0ePRODUCT_EXISTS\x82\xd3\xe4\x93\x02\x17\"\x0c/v1/products:\x07product\x12w\n\nGetProduct\x12\".shop.catalog.v1.GetProductRequest\x1a\x18.shop.catalog.v1.Product\"+\x90\x02\x01\xf2\x91&\x07Z\x05\n\x03\x08\xac\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=products/*}\x12t\n\x0cListProducts\x12$.shop.catalog.v1.ListProductsRequest\x1a%.shop.catalog.v1.ListProductsResponse\"\x17\x90\x02\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/products\x12\x83\x01\n\rUpdateProduct\x12%.shop.catalog.v1.UpdateProductRequest\x1a\x18.shop.catalog.v1.Product\"1\x90\x02\x02\x82\xd3\xe4\x93\x02(2\x1d/v1/{product.name=products/*}:\x07product\x12p\n\rDeleteProduct\x12%.shop.catalog.v1.DeleteProductRequest\x1a\x16.google.protobuf.Empty\" \x90\x02\x02\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=products/*}\x1a\x08\xfa\x91&\x04\n\x02\x08\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shop.catalog.v1.catalog_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PRODUCT'].fields_by_name['title']._loaded_options = None
+  _globals['_PRODUCT'].fields_by_name['title']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_PRODUCT'].fields_by_name['price_minor']._loaded_options = None
+  _globals['_PRODUCT'].fields_by_name['price_minor']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_PRODUCT'].fields_by_name['currency']._loaded_options = None
+  _globals['_PRODUCT'].fields_by_name['currency']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
+  _globals['_CREATEPRODUCTREQUEST'].fields_by_name['product_id']._loaded_options = None
+  _globals['_CREATEPRODUCTREQUEST'].fields_by_name['product_id']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CREATEPRODUCTREQUEST'].fields_by_name['product']._loaded_options = None
+  _globals['_CREATEPRODUCTREQUEST'].fields_by_name['product']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREATEPRODUCTREQUEST']._loaded_options = None
+  _globals['_CREATEPRODUCTREQUEST']._serialized_options = b'\272H\240\001\032\235\001\n\020product.complete\0221a new product has a title, a price and a currency\032Vhas(this.product.title) && has(this.product.price_minor) && has(this.product.currency)'
+  _globals['_GETPRODUCTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETPRODUCTREQUEST'].fields_by_name['name']._serialized_options = b'\272H\027r\0222\020^products/[^/]+$\310\001\001'
+  _globals['_LISTPRODUCTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTPRODUCTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_DELETEPRODUCTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEPRODUCTREQUEST'].fields_by_name['name']._serialized_options = b'\272H\027r\0222\020^products/[^/]+$\310\001\001'
   _globals['_CATALOG']._loaded_options = None
   _globals['_CATALOG']._serialized_options = b'\372\221&\004\n\002\010\002'
   _globals['_CATALOG'].methods_by_name['CreateProduct']._loaded_options = None
@@ -47,20 +66,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATALOG'].methods_by_name['UpdateProduct']._serialized_options = b'\220\002\002\202\323\344\223\002(2\035/v1/{product.name=products/*}:\007product'
   _globals['_CATALOG'].methods_by_name['DeleteProduct']._loaded_options = None
   _globals['_CATALOG'].methods_by_name['DeleteProduct']._serialized_options = b'\220\002\002\202\323\344\223\002\027*\025/v1/{name=products/*}'
-  _globals['_PRODUCT']._serialized_start=167
-  _globals['_PRODUCT']._serialized_end=340
-  _globals['_CREATEPRODUCTREQUEST']._serialized_start=343
-  _globals['_CREATEPRODUCTREQUEST']._serialized_end=505
-  _globals['_GETPRODUCTREQUEST']._serialized_start=507
-  _globals['_GETPRODUCTREQUEST']._serialized_end=554
-  _globals['_LISTPRODUCTSREQUEST']._serialized_start=556
-  _globals['_LISTPRODUCTSREQUEST']._serialized_end=655
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=657
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=773
-  _globals['_UPDATEPRODUCTREQUEST']._serialized_start=776
-  _globals['_UPDATEPRODUCTREQUEST']._serialized_end=928
-  _globals['_DELETEPRODUCTREQUEST']._serialized_start=930
-  _globals['_DELETEPRODUCTREQUEST']._serialized_end=1008
-  _globals['_CATALOG']._serialized_start=1011
-  _globals['_CATALOG']._serialized_end=1665
+  _globals['_PRODUCT']._serialized_start=196
+  _globals['_PRODUCT']._serialized_end=409
+  _globals['_CREATEPRODUCTREQUEST']._serialized_start=412
+  _globals['_CREATEPRODUCTREQUEST']._serialized_end=783
+  _globals['_GETPRODUCTREQUEST']._serialized_start=785
+  _globals['_GETPRODUCTREQUEST']._serialized_end=860
+  _globals['_LISTPRODUCTSREQUEST']._serialized_start=862
+  _globals['_LISTPRODUCTSREQUEST']._serialized_end=970
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=972
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=1088
+  _globals['_UPDATEPRODUCTREQUEST']._serialized_start=1091
+  _globals['_UPDATEPRODUCTREQUEST']._serialized_end=1243
+  _globals['_DELETEPRODUCTREQUEST']._serialized_start=1245
+  _globals['_DELETEPRODUCTREQUEST']._serialized_end=1351
+  _globals['_CATALOG']._serialized_start=1354
+  _globals['_CATALOG']._serialized_end=2008
 # @@protoc_insertion_point(module_scope)

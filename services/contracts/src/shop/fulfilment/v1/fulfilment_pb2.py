@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from laneway.v1 import call_pb2 as laneway_dot_v1_dot_call__pb2
@@ -29,13 +30,15 @@ from shop.orders.v1 import events_pb2 as shop_dot_orders_dot_v1_dot_events__pb2
 from shop.payments.v1 import events_pb2 as shop_dot_payments_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#shop/fulfilment/v1/fulfilment.proto\x12\x12shop.fulfilment.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x15laneway/v1/call.proto\x1a\x1bshop/orders/v1/events.proto\x1a\x1dshop/payments/v1/events.proto\"h\n\x08Shipment\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08tracking\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_orderB\x0b\n\t_tracking\"0\n\x12GetShipmentRequest\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_name\"X\n\x10ShipOrderRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_order\"\\\n\x14\x45xpirePaymentRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_order2\xc0\x06\n\nFulfilment\x12v\n\x0bGetShipment\x12&.shop.fulfilment.v1.GetShipmentRequest\x1a\x1c.shop.fulfilment.v1.Shipment\"!\x90\x02\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=shipments/*}\x12q\n\tShipOrder\x12$.shop.fulfilment.v1.ShipOrderRequest\x1a\x1c.shop.fulfilment.v1.Shipment\" \xf2\x91&\x1c\x12\x0c\n\nrequest_id*\x0c\x08\x02\x12\x04\x62ulk\"\x02\x08x\x12q\n\rExpirePayment\x12(.shop.fulfilment.v1.ExpirePaymentRequest\x1a\x16.google.protobuf.Empty\"\x1e\xf2\x91&\x1a\x12\x0c\n\nrequest_id*\n\x08\x02\x12\x06timers\x12T\n\rOnOrderPlaced\x12\x1b.shop.orders.v1.OrderPlaced\x1a\x16.google.protobuf.Empty\"\x0e\xf2\x91&\n2\x08\n\x04saga\x10\x01\x12Z\n\x10OnOrderCancelled\x12\x1e.shop.orders.v1.OrderCancelled\x1a\x16.google.protobuf.Empty\"\x0e\xf2\x91&\n2\x08\n\x04saga\x10\x01\x12\x62\n\x13OnPaymentAuthorized\x12#.shop.payments.v1.PaymentAuthorized\x1a\x16.google.protobuf.Empty\"\x0e\xf2\x91&\n2\x08\n\x04saga\x10\x01\x12^\n\x11OnPaymentDeclined\x12!.shop.payments.v1.PaymentDeclined\x1a\x16.google.protobuf.Empty\"\x0e\xf2\x91&\n2\x08\n\x04saga\x10\x01\x12^\n\x11OnPaymentCaptured\x12!.shop.payments.v1.PaymentCaptured\x1a\x16.google.protobuf.Empty\"\x0e\xf2\x91&\n2\x08\n\x04saga\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#shop/fulfilment/v1/fulfilment.proto\x12\x12shop.fulfilment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x15laneway/v1/call.proto\x1a\x1bshop/orders/v1/events.proto\x1a\x1dshop/payments/v1/events.proto\"h\n\x08Shipment\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08tracking\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_orderB\x0b\n\t_tracking\"M\n\x12GetShipmentRequest\x12.\n\x04name\x18\x01 \x01(\tB\x1b\xbaH\x18r\x13\x32\x11^shipments/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x42\x07\n\x05_name\"X\n\x10ShipOrderRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_order\"\\\n\x14\x45xpirePaymentRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_order2\xc0\x06\n\nFulfilment\x12v\n\x0bGetShipment\x12&.shop.fulfilment.v1.GetShipmentRequest\x1a\x1c.shop.fulfilment.v1.Shipment\"!\x90\x02\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=shipments/*}\x12q\n\tShipOrder\x12$.shop.fulfilment.v1.ShipOrderRequest\x1a\x1c.shop.fulfilment.v1.Shipment\" \xf2\x91&\x1c\x12\x0c\n\nrequest_id*\x0c\x08\x02\x12\x04\x62ulk\"\x02\x08x\x12q\n\rExpirePayment\x12(.shop.fulfilment.v1.ExpirePaymentRequest\x1a\x16.google.protobuf.Empty\"\x1e\xf2\x91&\x1a\x12\x0c\n\nrequest_id*\n\x08\x02\x12\x06timers\x12T\n\rOnOrderPlaced\x12\x1b.shop.orders.v1.OrderPlaced\x1a\x16.google.protobuf.Empty\"\x0e\xf2\x91&\n2\x08\n\x04saga\x10\x01\x12Z\n\x10OnOrderCancelled\x12\x1e.shop.orders.v1.OrderCancelled\x1a\x16.google.protobuf.Empty\"\x0e\xf2\x91&\n2\x08\n\x04saga\x10\x01\x12\x62\n\x13OnPaymentAuthorized\x12#.shop.payments.v1.PaymentAuthorized\x1a\x16.google.protobuf.Empty\"\x0e\xf2\x91&\n2\x08\n\x04saga\x10\x01\x12^\n\x11OnPaymentDeclined\x12!.shop.payments.v1.PaymentDeclined\x1a\x16.google.protobuf.Empty\"\x0e\xf2\x91&\n2\x08\n\x04saga\x10\x01\x12^\n\x11OnPaymentCaptured\x12!.shop.payments.v1.PaymentCaptured\x1a\x16.google.protobuf.Empty\"\x0e\xf2\x91&\n2\x08\n\x04saga\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shop.fulfilment.v1.fulfilment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETSHIPMENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETSHIPMENTREQUEST'].fields_by_name['name']._serialized_options = b'\272H\030r\0232\021^shipments/[^/]+$\310\001\001'
   _globals['_FULFILMENT'].methods_by_name['GetShipment']._loaded_options = None
   _globals['_FULFILMENT'].methods_by_name['GetShipment']._serialized_options = b'\220\002\001\202\323\344\223\002\030\022\026/v1/{name=shipments/*}'
   _globals['_FULFILMENT'].methods_by_name['ShipOrder']._loaded_options = None
@@ -52,14 +55,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FULFILMENT'].methods_by_name['OnPaymentDeclined']._serialized_options = b'\362\221&\n2\010\n\004saga\020\001'
   _globals['_FULFILMENT'].methods_by_name['OnPaymentCaptured']._loaded_options = None
   _globals['_FULFILMENT'].methods_by_name['OnPaymentCaptured']._serialized_options = b'\362\221&\n2\010\n\004saga\020\001'
-  _globals['_SHIPMENT']._serialized_start=201
-  _globals['_SHIPMENT']._serialized_end=305
-  _globals['_GETSHIPMENTREQUEST']._serialized_start=307
-  _globals['_GETSHIPMENTREQUEST']._serialized_end=355
-  _globals['_SHIPORDERREQUEST']._serialized_start=357
-  _globals['_SHIPORDERREQUEST']._serialized_end=445
-  _globals['_EXPIREPAYMENTREQUEST']._serialized_start=447
-  _globals['_EXPIREPAYMENTREQUEST']._serialized_end=539
-  _globals['_FULFILMENT']._serialized_start=542
-  _globals['_FULFILMENT']._serialized_end=1374
+  _globals['_SHIPMENT']._serialized_start=230
+  _globals['_SHIPMENT']._serialized_end=334
+  _globals['_GETSHIPMENTREQUEST']._serialized_start=336
+  _globals['_GETSHIPMENTREQUEST']._serialized_end=413
+  _globals['_SHIPORDERREQUEST']._serialized_start=415
+  _globals['_SHIPORDERREQUEST']._serialized_end=503
+  _globals['_EXPIREPAYMENTREQUEST']._serialized_start=505
+  _globals['_EXPIREPAYMENTREQUEST']._serialized_end=597
+  _globals['_FULFILMENT']._serialized_start=600
+  _globals['_FULFILMENT']._serialized_end=1432
 # @@protoc_insertion_point(module_scope)

@@ -22,17 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from laneway.v1 import call_pb2 as laneway_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!shop/inventory/v1/inventory.proto\x12\x11shop.inventory.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x15laneway/v1/call.proto\"L\n\x04Line\x12\x14\n\x07product\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\n\n\x08_productB\x0b\n\t_quantity\";\n\x11\x43heckStockRequest\x12&\n\x05lines\x18\x01 \x03(\x0b\x32\x17.shop.inventory.v1.Line\"K\n\x12\x43heckStockResponse\x12\x16\n\tavailable\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x0f\n\x07missing\x18\x02 \x03(\tB\x0c\n\n_available\"~\n\x0eReserveRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x12&\n\x05lines\x18\x03 \x03(\x0b\x32\x17.shop.inventory.v1.LineB\r\n\x0b_request_idB\x08\n\x06_order\"+\n\x0bReservation\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_order\"V\n\x0eReleaseRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_order\"~\n\x12\x41\x64justStockRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07product\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06\x63hange\x18\x03 \x01(\x05H\x02\x88\x01\x01\x42\r\n\x0b_request_idB\n\n\x08_productB\t\n\x07_change\"T\n\nStockLevel\x12\x14\n\x07product\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tavailable\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\n\n\x08_productB\x0c\n\n_available2\x99\x04\n\tInventory\x12j\n\nCheckStock\x12$.shop.inventory.v1.CheckStockRequest\x1a%.shop.inventory.v1.CheckStockResponse\"\x0f\x90\x02\x01\xf2\x91&\x08R\x06\x10\x80\xca\xb5\xee\x01\x12n\n\x07Reserve\x12!.shop.inventory.v1.ReserveRequest\x1a\x1e.shop.inventory.v1.Reservation\" \xf2\x91&\x1c\x12\x0c\n\nrequest_id:\x0cOUT_OF_STOCK\x12\x66\n\x07Release\x12!.shop.inventory.v1.ReleaseRequest\x1a\x16.google.protobuf.Empty\" \xf2\x91&\x1c\x12\x0c\n\nrequest_id*\x0c\x08\x01\x12\x08releases\x12g\n\x0b\x41\x64justStock\x12%.shop.inventory.v1.AdjustStockRequest\x1a\x1d.shop.inventory.v1.StockLevel\"\x12\xf2\x91&\x0e\x12\x0c\n\nrequest_id\x12U\n\tSyncStock\x12%.shop.inventory.v1.AdjustStockRequest\x1a\x1d.shop.inventory.v1.StockLevel(\x01\x30\x01\x1a\x08\xfa\x91&\x04\n\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!shop/inventory/v1/inventory.proto\x12\x11shop.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x15laneway/v1/call.proto\"`\n\x04Line\x12\x1c\n\x07product\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01H\x00\x88\x01\x01\x12!\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x02(\x01\xc8\x01\x01H\x01\x88\x01\x01\x42\n\n\x08_productB\x0b\n\t_quantity\";\n\x11\x43heckStockRequest\x12&\n\x05lines\x18\x01 \x03(\x0b\x32\x17.shop.inventory.v1.Line\"K\n\x12\x43heckStockResponse\x12\x16\n\tavailable\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x0f\n\x07missing\x18\x02 \x03(\tB\x0c\n\n_available\"\x90\x01\n\x0eReserveRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\x05order\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01H\x01\x88\x01\x01\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32\x17.shop.inventory.v1.LineB\x08\xbaH\x05\x92\x01\x02\x08\x01\x42\r\n\x0b_request_idB\x08\n\x06_order\"+\n\x0bReservation\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_order\"V\n\x0eReleaseRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_order\"~\n\x12\x41\x64justStockRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07product\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06\x63hange\x18\x03 \x01(\x05H\x02\x88\x01\x01\x42\r\n\x0b_request_idB\n\n\x08_productB\t\n\x07_change\"T\n\nStockLevel\x12\x14\n\x07product\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tavailable\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\n\n\x08_productB\x0c\n\n_available2\xa6\x04\n\tInventory\x12j\n\nCheckStock\x12$.shop.inventory.v1.CheckStockRequest\x1a%.shop.inventory.v1.CheckStockResponse\"\x0f\x90\x02\x01\xf2\x91&\x08R\x06\x10\x80\xca\xb5\xee\x01\x12n\n\x07Reserve\x12!.shop.inventory.v1.ReserveRequest\x1a\x1e.shop.inventory.v1.Reservation\" \xf2\x91&\x1c\x12\x0c\n\nrequest_id:\x0cOUT_OF_STOCK\x12\x66\n\x07Release\x12!.shop.inventory.v1.ReleaseRequest\x1a\x16.google.protobuf.Empty\" \xf2\x91&\x1c\x12\x0c\n\nrequest_id*\x0c\x08\x01\x12\x08releases\x12g\n\x0b\x41\x64justStock\x12%.shop.inventory.v1.AdjustStockRequest\x1a\x1d.shop.inventory.v1.StockLevel\"\x12\xf2\x91&\x0e\x12\x0c\n\nrequest_id\x12\x62\n\tSyncStock\x12%.shop.inventory.v1.AdjustStockRequest\x1a\x1d.shop.inventory.v1.StockLevel\"\x0b\xf2\x91&\x07\xa2\x01\x04\x08\xc0\xd1\x02(\x01\x30\x01\x1a\x08\xfa\x91&\x04\n\x02\x08\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shop.inventory.v1.inventory_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LINE'].fields_by_name['product']._loaded_options = None
+  _globals['_LINE'].fields_by_name['product']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_LINE'].fields_by_name['quantity']._loaded_options = None
+  _globals['_LINE'].fields_by_name['quantity']._serialized_options = b'\272H\007\032\002(\001\310\001\001'
+  _globals['_RESERVEREQUEST'].fields_by_name['order']._loaded_options = None
+  _globals['_RESERVEREQUEST'].fields_by_name['order']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_RESERVEREQUEST'].fields_by_name['lines']._loaded_options = None
+  _globals['_RESERVEREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\005\222\001\002\010\001'
   _globals['_INVENTORY']._loaded_options = None
   _globals['_INVENTORY']._serialized_options = b'\372\221&\004\n\002\010\001'
   _globals['_INVENTORY'].methods_by_name['CheckStock']._loaded_options = None
@@ -43,22 +52,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVENTORY'].methods_by_name['Release']._serialized_options = b'\362\221&\034\022\014\n\nrequest_id*\014\010\001\022\010releases'
   _globals['_INVENTORY'].methods_by_name['AdjustStock']._loaded_options = None
   _globals['_INVENTORY'].methods_by_name['AdjustStock']._serialized_options = b'\362\221&\016\022\014\n\nrequest_id'
-  _globals['_LINE']._serialized_start=108
-  _globals['_LINE']._serialized_end=184
-  _globals['_CHECKSTOCKREQUEST']._serialized_start=186
-  _globals['_CHECKSTOCKREQUEST']._serialized_end=245
-  _globals['_CHECKSTOCKRESPONSE']._serialized_start=247
-  _globals['_CHECKSTOCKRESPONSE']._serialized_end=322
-  _globals['_RESERVEREQUEST']._serialized_start=324
-  _globals['_RESERVEREQUEST']._serialized_end=450
-  _globals['_RESERVATION']._serialized_start=452
-  _globals['_RESERVATION']._serialized_end=495
-  _globals['_RELEASEREQUEST']._serialized_start=497
-  _globals['_RELEASEREQUEST']._serialized_end=583
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=585
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=711
-  _globals['_STOCKLEVEL']._serialized_start=713
-  _globals['_STOCKLEVEL']._serialized_end=797
-  _globals['_INVENTORY']._serialized_start=800
-  _globals['_INVENTORY']._serialized_end=1337
+  _globals['_INVENTORY'].methods_by_name['SyncStock']._loaded_options = None
+  _globals['_INVENTORY'].methods_by_name['SyncStock']._serialized_options = b'\362\221&\007\242\001\004\010\300\321\002'
+  _globals['_LINE']._serialized_start=137
+  _globals['_LINE']._serialized_end=233
+  _globals['_CHECKSTOCKREQUEST']._serialized_start=235
+  _globals['_CHECKSTOCKREQUEST']._serialized_end=294
+  _globals['_CHECKSTOCKRESPONSE']._serialized_start=296
+  _globals['_CHECKSTOCKRESPONSE']._serialized_end=371
+  _globals['_RESERVEREQUEST']._serialized_start=374
+  _globals['_RESERVEREQUEST']._serialized_end=518
+  _globals['_RESERVATION']._serialized_start=520
+  _globals['_RESERVATION']._serialized_end=563
+  _globals['_RELEASEREQUEST']._serialized_start=565
+  _globals['_RELEASEREQUEST']._serialized_end=651
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=653
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=779
+  _globals['_STOCKLEVEL']._serialized_start=781
+  _globals['_STOCKLEVEL']._serialized_end=865
+  _globals['_INVENTORY']._serialized_start=868
+  _globals['_INVENTORY']._serialized_end=1418
 # @@protoc_insertion_point(module_scope)

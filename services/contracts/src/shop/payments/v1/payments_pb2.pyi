@@ -1,3 +1,4 @@
+from buf.validate import validate_pb2 as _validate_pb2
 from laneway.v1 import call_pb2 as _call_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
