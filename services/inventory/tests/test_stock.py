@@ -4,11 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from google.protobuf.empty_pb2 import Empty
 
+from laneway.call import Call
+from laneway.client import Lanes
 from laneway.errors import FailedPrecondition, NotFound
+from laneway.service import Service
 from laneway.testing import serve
+from shop.fulfilment.v1.events_pb2 import OrderRejected, OrderShipped
 from shop.inventory.v1.inventory_laneway import InventoryClient
 from shop.inventory.v1.inventory_pb2 import AdjustStockRequest, Line, ReleaseRequest, ReserveRequest
+from shop.notifications.v1.notifications_laneway import NotificationsService
+from shop.notifications.v1.notifications_pb2 import SendEmailRequest
 from shop_inventory.service import service
 
 PLENTY = 1_000_000
@@ -19,6 +26,27 @@ LAMP = "products/lamp"
 async def inventory() -> AsyncIterator[InventoryClient]:
     async with serve(service) as world:
         yield InventoryClient(world.lanes)
+
+
+mails: list[SendEmailRequest] = []
+
+
+def count_mails(lanes: Lanes) -> Service:
+    """Notifications that keep what they are to send."""
+
+    class Notifications(NotificationsService):
+        async def send_email(self, request: SendEmailRequest, call: Call) -> Empty:
+            mails.append(request)
+            return Empty()
+
+        async def on_order_shipped(self, event: OrderShipped, call: Call) -> Empty:
+            return Empty()
+
+        async def on_order_rejected(self, event: OrderRejected, call: Call) -> Empty:
+            return Empty()
+
+    mails.clear()
+    return Service("notifications", Notifications())
 
 
 async def level(inventory: InventoryClient, change: int = 0) -> int:
@@ -59,3 +87,13 @@ async def test_stock_never_goes_below_zero(inventory: InventoryClient) -> None:
         await level(inventory, -PLENTY - 1)
     with pytest.raises(NotFound):
         await inventory.adjust_stock(AdjustStockRequest(product="products/yacht", change=1))
+
+
+async def test_the_buyer_hears_each_morning_once_what_is_running_out() -> None:
+    async with serve(service, count_mails) as world:
+        await world.settle()  # the schedules begin
+        await level(InventoryClient(world.lanes), 3 - PLENTY)
+        for mornings in (1, 2):
+            world.clock.advance(86_400)
+            await world.settle()
+            assert [mail.body for mail in mails] == ["products/lamp: 3\n"] * mornings

@@ -9,6 +9,7 @@ from laneway.lanes.queue.delivery import Deliveries
 from laneway.lanes.queue.envelope import Delivery, decode
 from laneway.lanes.queue.relay import Relay
 from laneway.lanes.queue.valkey import ValkeyBroker
+from laneway.scaling.wire import lists_of
 from laneway.store import outbox
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry.metrics import Metrics
@@ -38,8 +39,10 @@ class Lane:
         import base64
         import json
 
-        raw = await self.broker._client.rpop(queue)
-        if raw is None:
+        for name in lists_of(queue):
+            if raw := await self.broker._client.rpop(name):
+                break
+        else:
             return None
         message = json.loads(raw)
         [argument], _, _ = json.loads(base64.b64decode(message["body"]))

@@ -40,15 +40,6 @@ async def test_a_stop_publishes_what_was_offered(lane: Lane) -> None:
     assert await lane.broker.room(["shelf.default"]) == [0]
 
 
-async def test_a_delayed_message_is_left_to_its_time(lane: Lane) -> None:
-    from dataclasses import replace
-
-    message = replace(await lane.start("m1"), due_at=lane.shelf.clock() + 60)
-    async with Publisher(lane.broker, service="shelf", clock=lane.shelf.clock) as publisher:
-        publisher.offer([message], [Tracing("p", "p", None).start_span("publish")])
-    assert await lane.broker.room(["shelf.default"]) == [WINDOW]
-
-
 async def test_a_wake_reaches_the_relay(lane: Lane) -> None:
     async with Publisher(lane.broker, service="shelf", clock=lane.shelf.clock) as publisher:
         publisher.wake()

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from laneway.contract.policy import Priority
 from laneway.domain.upcasting import VERSION, Upcaster, Upcasters
-from laneway.lanes.operation import PUBLISH_GRACE, queued
+from laneway.lanes.operation import PUBLISH_GRACE, Timing, queued
 from laneway.lanes.queue.broker import Outcome, Report
 from laneway.lanes.queue.relay import BATCH, LEASE, Relay
-from laneway.store import outbox, subscriptions
+from laneway.store import dead_letters, outbox, subscriptions
+from laneway.store.dead_letters import Selection
 from laneway.store.events import NewEvent, append
 from laneway.telemetry.metrics import Metrics
 from tests.integration.queue.conftest import WINDOW, Lane
@@ -141,6 +143,23 @@ async def test_a_subscriber_gets_old_events_in_todays_shape_and_a_mistake_is_a_d
 
     rows = sorted(await lane.left(), key=lambda row: row.id, reverse=True)
     assert [happened.FromString(row.payload).name for row in rows] == ["OLD", "new"]
-    [dead] = await outbox.parked(lane.shelf.store)
+    [dead] = await dead_letters.find(lane.shelf.store, Selection(), 2)
     assert dead.error is not None and "cannot be upcast: nobody knows what it meant" in dead.error
     assert happened.FromString(dead.payload).name == "broken", "it can be redriven when the upcaster is mended"
+
+
+async def test_a_full_window_lets_the_most_urgent_in_first(lane: Lane) -> None:
+    method = lane.shelf.method("Tidy")
+    for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH):
+        for n in range(WINDOW):
+            id, timing = f"{priority.name}-{n}", Timing(priority=priority)
+            row = queued(method, lane.shelf.request("Tidy"), id, {}, lane.shelf.clock(), timing)
+            await lane.shelf.store.commit([outbox.insert([row])])
+    taken = []
+    for _ in range(3):
+        lane.shelf.clock.now += PUBLISH_GRACE
+        await lane.relay.go_round()
+        assert await lane.broker.room(["shelf.default"]) == [0]
+        while copy := await lane.take():
+            taken.append(copy.id.partition("-")[0])
+    assert taken == [name for name in ("HIGH", "NORMAL", "LOW") for _ in range(WINDOW)]

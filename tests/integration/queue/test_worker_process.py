@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from laneway.lanes.operation import PUBLISH_GRACE, queued
+from laneway.contract.policy import Priority
+from laneway.lanes.operation import PUBLISH_GRACE, Timing, queued
 from laneway.lanes.queue.relay import Relay
 from laneway.lanes.queue.valkey import ValkeyBroker
+from laneway.scaling.wire import lists_of
 from laneway.store import Store, outbox
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
@@ -31,10 +33,10 @@ class Producer:
     relay: Relay
     clock: Clock
 
-    async def start(self, *ids: str) -> None:
+    async def start(self, *ids: str, priority: Priority | None = None) -> None:
         """Commit queued calls and publish them."""
-        method = self.roles.method("Tidy")
-        rows = [queued(method, method.input(request_id=id, name=id), id, {}, self.clock()) for id in ids]
+        method, timing = self.roles.method("Tidy"), Timing(priority=priority)
+        rows = [queued(method, method.input(request_id=id, name=id), id, {}, self.clock(), timing) for id in ids]
         await self.store.commit([outbox.insert(rows)])
         await self.after(PUBLISH_GRACE)
 
@@ -53,7 +55,7 @@ class Producer:
 
     def held(self) -> tuple[int, int]:
         """How many copies wait in the queue, and how many are taken and not acknowledged."""
-        return self.roles.gates.llen(QUEUE), self.roles.gates.hlen(UNACKED)
+        return sum(map(self.roles.gates.llen, lists_of(QUEUE))), self.roles.gates.hlen(UNACKED)
 
 
 @pytest.fixture
@@ -126,6 +128,21 @@ async def test_what_outlives_the_grace_runs_again_elsewhere_and_what_has_ended_d
     roles.let_go("slow")
     assert await producer.settle() == []
     assert roles.all_ended() == ["quick", "slow"]
+
+
+async def test_what_is_more_urgent_is_taken_first_however_late_it_came(roles, producer) -> None:
+    roles.start("worker", worker_slots=1)
+    await producer.start("first")
+    assert await entered(roles) == ["first"]
+    await producer.start("low", priority=Priority.LOW)
+    await producer.start("normal")
+    await producer.start("high", priority=Priority.HIGH)
+    taken = []
+    for before in ("first", "high", "normal"):
+        roles.let_go(before)
+        taken += await entered(roles)
+    roles.let_go("low")
+    assert taken == ["high", "normal", "low"]
 
 
 async def test_a_copy_that_runs_long_stays_known_as_running(roles, producer) -> None:

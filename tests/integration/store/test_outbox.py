@@ -44,6 +44,18 @@ async def test_the_longest_due_comes_first_and_what_is_not_due_not_at_all(store:
     assert await due(store, 9.0, limit=1) == ["a"]
 
 
+async def test_the_most_urgent_comes_first_and_what_is_not_due_hides_nothing(store: Store) -> None:
+    urgent, later = (
+        replace(message("urgent", due_at=9.0), priority=0),
+        replace(message("later", due_at=99.0), priority=0),
+    )
+    normal, low = message("normal", due_at=2.0), replace(message("low", due_at=1.0), priority=6)
+    await store.commit([outbox.insert([low, normal, later, urgent])])
+
+    assert await due(store, 10.0) == ["urgent", "normal", "low"]
+    assert await due(store, 10.0, limit=2) == ["urgent", "normal"]
+
+
 async def test_one_queue_is_taken_from_at_a_time(store: Store) -> None:
     await store.commit([outbox.insert([message("a"), message("b", queue="bulk")])])
 

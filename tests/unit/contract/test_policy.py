@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from laneway.contract.model import Method, method_of
-from laneway.contract.policy import BreakerMode, QueueUse
+from laneway.contract.policy import BreakerMode, Priority, QueueUse
+from laneway.contract.schedule import Missed, Schedule
 from laneway.errors import ConfigurationError
 from tests.fixtures.protos import HEAD, service_of
 
@@ -89,3 +90,23 @@ def test_a_breaker_counts_calls_or_time_failures_and_slowness_as_stated(method) 
 def test_a_number_that_cannot_be_obeyed_is_refused_with_the_contract(method, options: str, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=f"test.shelf.v1.Shelf.Put: {problem}"):
         method(f"option (laneway.v1.call) = {options};")
+
+
+def test_a_schedule_is_a_part_of_the_queue_and_its_rest_is_built_in(method) -> None:
+    stated = "idempotency {} queue {priority: LOW schedule {cron: '0 6 * * *'}}"
+    queue = method(f"option (laneway.v1.call) = {{{stated}}};").policy.queue
+    assert queue.priority is Priority.LOW
+    assert queue.schedule == Schedule(cron="0 6 * * *", timezone="UTC", missed=Missed.ONCE)
+    whole = stated.replace("'0 6 * * *'", "'0 6 * * *' timezone: 'Europe/Berlin' missed: EACH")
+    assert method(f"option (laneway.v1.call) = {{{whole}}};").policy.queue.schedule.missed is Missed.EACH
+
+
+def test_without_them_a_queue_is_of_normal_priority_and_has_no_schedule(method) -> None:
+    queue = method("option (laneway.v1.call) = {idempotency {} queue {}};").policy.queue
+    assert (queue.priority, queue.schedule) == (Priority.NORMAL, None)
+
+
+@pytest.mark.parametrize("schedule", ["timezone: 'UTC'", "cron: '61 * * * *'", "cron: '0 6 * * *' timezone: 'Berlin'"])
+def test_a_schedule_that_cannot_be_obeyed_is_refused(method, schedule: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"queue\.schedule\.(cron|timezone) is"):
+        method(f"option (laneway.v1.call) = {{idempotency {{}} queue {{schedule {{{schedule}}}}}}};")

@@ -3,17 +3,20 @@
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from google.protobuf.message import Message
 
-from laneway.call import Identity, Lane
+from laneway.call import Call, Facts, Identity, Lane
 from laneway.contract.model import Method
-from laneway.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from laneway.contract.policy import Priority
+from laneway.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from laneway.lanes.dispatch import Arrival
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.queue.envelope import decode, encode
+from laneway.lanes.system import START, SystemHandlers
 from laneway.lanes.transport import Answer
 from laneway.resilience.pipeline import Pipelines
 from laneway.store import outbox
@@ -292,6 +295,77 @@ async def test_a_start_in_a_handler_is_a_row_of_its_transaction_and_needs_nobody
     assert name == f"operations/shelf/{row.id}"
     assert (row.due_at - shelf.clock(), row.service, row.queue) == (60, "shelf", "default")
     assert transport.attempts == []
+
+
+@pytest.mark.parametrize(
+    ("said", "due_in"),
+    [
+        ({"after": 1}, 1),
+        ({"after": timedelta(minutes=2)}, 120),
+        ({"at": datetime.fromtimestamp(1_000_090, UTC)}, 90),
+        ({"at": datetime.fromtimestamp(1_000_090, timezone(timedelta(hours=-5)))}, 90),
+        ({"at": datetime.fromtimestamp(999_000, UTC)}, 0),
+    ],
+)
+async def test_a_start_that_is_to_wait_is_left_to_the_relay_until_its_moment(
+    shelf: Shelf, lanes: Lanes, said: dict[str, Any], due_in: float
+) -> None:
+    async def put(request: Any, call: Any) -> Any:
+        await lanes.start(shelf.method("Tidy"), shelf.request("Tidy"), **said)
+        return shelf.reply("done")
+
+    shelf.handle("Put", put)
+    await shelf.call("Put")
+    [row] = await outbox.due(shelf.store, ("shelf", "default"), shelf.clock() + 1000, 10)
+    assert row.due_at - shelf.clock() == due_in
+    assert shelf.published.messages == []
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"after": 1, "at": datetime.fromtimestamp(2e6, UTC)}, "either `at` a moment or `after` some time"),
+        ({"after": -1}, "after is -1 s"),
+        ({"after": float("nan")}, "after is nan s"),
+        ({"at": datetime(2026, 11, 24)}, "of no time zone"),
+    ],
+)
+async def test_a_moment_that_cannot_be_meant_is_refused(
+    shelf: Shelf, lanes: Lanes, said: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=sentence):
+        await lanes.start(shelf.method("Tidy"), shelf.request("Tidy"), **said)
+
+
+async def test_a_call_may_say_its_own_priority_over_the_contracts(shelf: Shelf, lanes: Lanes) -> None:
+    async def put(request: Any, call: Any) -> Any:
+        for name, priority in (("low", Priority.LOW), ("normal", None), ("high", Priority.HIGH)):
+            await lanes.start(shelf.method("Tidy"), shelf.request("Tidy", name=name), step=name, priority=priority)
+        return shelf.reply("done")
+
+    shelf.handle("Put", put)
+    await shelf.call("Put")
+    rows = await outbox.due(shelf.store, ("shelf", "default"), shelf.clock() + 1000, 10)
+    assert [shelf.method("Tidy").input.FromString(row.payload).name for row in rows] == ["high", "normal", "low"]
+    assert [row.priority for row in rows] == [Priority.HIGH, Priority.NORMAL, Priority.LOW]
+
+
+async def test_a_caller_without_a_database_may_start_later_and_with_a_priority(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    moment = datetime.fromtimestamp(2e6, UTC)
+    await lanes.start(shelf.method("Tidy"), shelf.request("Tidy"), at=moment, priority=Priority.LOW)
+    await lanes.start(shelf.method("Tidy"), shelf.request("Tidy"), after=90)
+    system = SystemHandlers("shelf", shelf.contract, shelf.store, Tracing("shelf", "shelf-1", None))
+    effects = []
+    for attempt in transport.attempts:
+        facts = Facts(method=START.method, lane=Lane.GRPC)
+        call = Call(facts, shelf.dispatcher._surroundings)
+        await system.start(attempt.request, call)
+        effects.append(call.effects)
+    [[first], [second]] = [each.later for each in effects]
+    assert (first.due_at, first.priority) == (2e6, Priority.LOW)
+    assert (second.due_at - shelf.clock(), second.priority) == (90, Priority.NORMAL)
 
 
 async def test_a_start_of_a_handler_that_fails_never_happens(shelf: Shelf, lanes: Lanes) -> None:

@@ -8,7 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 from sqlalchemy import delete, insert, select, update
 
 from laneway.call import Call
-from laneway.client import Lanes
+from laneway.client import Lanes, Priority
 from laneway.errors import FailedPrecondition, NotFound
 from laneway.service import Service
 from shop.inventory.v1.inventory_laneway import InventoryClient, InventoryService
@@ -18,16 +18,24 @@ from shop.inventory.v1.inventory_pb2 import (
     CheckStockResponse,
     Line,
     ReleaseRequest,
+    ReportLowStockRequest,
     Reservation,
     ReserveRequest,
     StockLevel,
 )
+from shop.notifications.v1.notifications_laneway import NotificationsClient
+from shop.notifications.v1.notifications_pb2 import SendEmailRequest
 from shop_inventory.domain import reservations, stock
+
+BUYER = "buyer@laneway.example"
+RUNNING_OUT = 10
+MOST_REPORTED = 100
 
 
 class Inventory(InventoryService):
-    def __init__(self, itself: InventoryClient) -> None:
+    def __init__(self, itself: InventoryClient, notifications: NotificationsClient) -> None:
         self._itself = itself
+        self._notifications = notifications
 
     async def check_stock(self, request: CheckStockRequest, call: Call) -> CheckStockResponse:
         wanted = _sum(request.lines)
@@ -60,6 +68,15 @@ class Inventory(InventoryService):
             call.execute(delete(reservations).where(mine), expect=len(rows))
         return Empty()
 
+    async def report_low_stock(self, request: ReportLowStockRequest, call: Call) -> Empty:
+        low = stock.c.available < RUNNING_OUT
+        rows = await call.fetch(select(stock).where(low).order_by(stock.c.product).limit(MOST_REPORTED))
+        if rows:
+            body = "".join(f"{row.product}: {row.available}\n" for row in rows)
+            mail = SendEmailRequest(to=BUYER, subject="Running out", body=body)
+            await self._notifications.send_email.start(mail, priority=Priority.LOW)
+        return Empty()
+
     async def adjust_stock(self, request: AdjustStockRequest, call: Call) -> StockLevel:
         rows = await call.fetch(select(stock).where(stock.c.product == request.product))
         if not rows:
@@ -87,4 +104,5 @@ def _sum(lines: Iterable[Line]) -> Counter[str]:
 
 def service(lanes: Lanes) -> Service:
     """The inventory, as it is deployed."""
-    return Service("inventory", Inventory(InventoryClient(lanes)), migrations=Path(__file__).with_name("migrations"))
+    handlers = Inventory(InventoryClient(lanes), NotificationsClient(lanes))
+    return Service("inventory", handlers, migrations=Path(__file__).with_name("migrations"))

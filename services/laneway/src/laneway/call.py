@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import TypeVar
 from urllib.parse import quote, unquote
@@ -74,12 +74,16 @@ ANONYMOUS = Identity()
 
 @dataclass(slots=True)
 class Effects:
-    """What a call wants written, in one transaction, when its handler returns."""
+    """What a call wants written, in one transaction, when its handler returns.
+
+    `messages` are published right after, each with its span of `publishing`; those `later` when it is time.
+    """
 
     writes: list[Write] = field(default_factory=list)
     events: int = 0
     messages: list[OutboxMessage] = field(default_factory=list)
     publishing: list[Span] = field(default_factory=list)
+    later: list[OutboxMessage] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +140,12 @@ class Call:
     def attempt(self) -> int:
         """Which run of this message it is, from 1."""
         return self.facts.attempt
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """The tick of the method's schedule that this call is; None for a call that somebody made."""
+        tick = self.facts.headers.get(names.SCHEDULED_AT)
+        return None if tick is None else datetime.fromtimestamp(float(tick), UTC)
 
     def now(self) -> float:
         """Seconds since the epoch, by the service's clock."""
@@ -248,6 +258,12 @@ class Call:
         self._writable()
         self.effects.messages.append(message)
         self.effects.publishing.append(publishing)
+
+    def start_later(self, message: OutboxMessage, publishing: Span) -> None:
+        """Collect a queued call that the relay publishes when its time has come."""
+        self._writable()
+        self.effects.later.append(message)
+        publishing.end()
 
     # Effects outside the database
 

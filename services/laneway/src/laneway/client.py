@@ -5,18 +5,21 @@ The generated classes build on these; what carries the calls is `laneway.lanes.o
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from datetime import datetime, timedelta
 from typing import ClassVar, Generic, TypeVar, cast
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from laneway.contract.model import Method, method_of
+from laneway.contract.policy import Priority
 from laneway.errors import NotFound
 from laneway.lanes.fallback import Own
 from laneway.lanes.outgoing import Lanes, Started
 
 __all__ = [
-    "BidiStream", "Client", "ClientStream", "Lanes", "Queueable", "Queued", "ServerStream", "Started", "Unary",
+    "BidiStream", "Client", "ClientStream", "Lanes", "Priority", "Queueable", "Queued", "ServerStream", "Started",
+    "Unary",
 ]  # fmt: skip
 
 Req = TypeVar("Req", bound=Message)
@@ -85,10 +88,26 @@ class Queued(_Bound, Generic[Req, Res]):
     """A method that can only be started."""
 
     async def start(
-        self, request: Req, *, key: str | None = None, step: str | None = None, after: float = 0
+        self,
+        request: Req,
+        *,
+        key: str | None = None,
+        step: str | None = None,
+        after: float | timedelta = 0.0,
+        at: datetime | None = None,
+        priority: Priority | None = None,
     ) -> Started[Res]:
-        """Queue it, `after` seconds from now; true when the caller's transaction (or the owner's) commits."""
-        started = await self._lanes.start(self.method, request, key=key, step=step, after=after)
+        """Queue it; true when the caller's transaction (or the owner's) commits.
+
+        It starts as soon as a worker is free; not before the moment `at`, if it is said, or not before `after`
+        (seconds, or a `timedelta`) has passed. `priority` is in the place of the contract's.
+
+        Raises:
+            InvalidArgument: both `at` and `after` were said, or `at` has no time zone.
+        """
+        started = await self._lanes.start(
+            self.method, request, key=key, step=step, after=after, at=at, priority=priority
+        )
         return cast(Started[Res], started)
 
 

@@ -193,6 +193,7 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
                 metrics=own.metrics,
                 queues=own.service.queues,
                 upcasters=own.service.upcasters,
+                methods=own.service.contract,
             )
             duties += [relay.run(), Retention(back.store, holder=settings.instance).run()]
             duties += [projector.run() for projector in projectors(own.service, back.store, settings, own.metrics)]

@@ -11,10 +11,12 @@ stands still until it is told.
 Calls travel as bytes and obey their policy as they do over gRPC.
 """
 
-from collections import defaultdict, deque
+from bisect import insort
+from collections import defaultdict
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 from google.protobuf.message import Message
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -25,7 +27,6 @@ from laneway.contract.model import Contract, Method
 from laneway.errors import Unavailable
 from laneway.history.projector import Projector
 from laneway.lanes.dispatch import Arrival, Dispatcher
-from laneway.lanes.operation import PUBLISH_GRACE
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.queue.broker import COPY_TTL, Outcome, Published, Report
 from laneway.lanes.queue.delivery import Deliveries
@@ -165,7 +166,7 @@ class _MemoryBroker:
     copy_ttl = COPY_TTL
 
     def __init__(self) -> None:
-        self.queues: dict[str, deque[Delivery]] = defaultdict(deque)
+        self._queues: dict[str, list[tuple[int, Delivery]]] = defaultdict(list)
         self._copies: set[str] = set()
         self._started: dict[str, int] = defaultdict(int)
         self._ended: dict[str, int] = {}
@@ -178,19 +179,26 @@ class _MemoryBroker:
         if message.id in self._copies:
             return Published.KNOWN
         self._copies.add(message.id)
-        self.queues[queue_of(message)].append(
-            Delivery(
-                id=message.id,
-                method=message.method,
-                payload=message.payload,
-                producer=producer,
-                attempt=message.attempts + 1,
-                enqueued_at=now,
-                start_by=message.start_by,
-                headers=message.headers,
-            )
+        delivery = Delivery(
+            id=message.id,
+            method=message.method,
+            payload=message.payload,
+            producer=producer,
+            attempt=message.attempts + 1,
+            enqueued_at=now,
+            start_by=message.start_by,
+            headers=message.headers,
         )
+        insort(self._queues[queue_of(message)], (message.priority, delivery), key=itemgetter(0))
         return Published.SENT
+
+    def waits(self, queue: str) -> bool:
+        """Whether there is a copy for a worker."""
+        return bool(self._queues[queue])
+
+    def take(self, queue: str) -> Delivery:
+        """The next copy, as a worker takes it."""
+        return self._queues[queue].pop(0)[1]
 
     async def room(self, queues: Sequence[str]) -> list[int]:
         """It takes everything."""
@@ -286,7 +294,7 @@ class _Host:
         )
         relay = Relay(
             store, broker, service=service.name, holder="test", tracing=tracing, metrics=metrics, clock=clock,
-            upcasters=service.upcasters,
+            methods=service.contract, upcasters=service.upcasters,
         )  # fmt: skip
         projectors = [
             Projector(store, each, holder="test", metrics=metrics, upcasters=service.upcasters, clock=clock)
@@ -314,26 +322,24 @@ class _Host:
     async def work(self) -> bool:
         """One round: relay what was committed, run what was published; whether there was anything."""
         offered, self._publishing.offered = self._publishing.offered, []
-        soon = [message for message in offered if message.due_at - self._clock() <= PUBLISH_GRACE]
-        await self._broker.publish(soon, producer=self.service.name, now=self._clock())
+        await self._broker.publish(offered, producer=self.service.name, now=self._clock())
         reports = await self._broker.reports(self.service.name, wait=0)
         await self._relay.settle(reports)
-        published = await self._relay.fan_out()
-        await self._relay.publish_due()
+        more = await self._relay.go_round()
         ran = False
         for queue in self.service.queues:
-            while self._broker.queues[queue]:
+            while self._broker.waits(queue):
                 ran = True
-                await self._deliveries.run(self._broker.queues[queue].popleft())
+                await self._deliveries.run(self._broker.take(queue))
         for projector in self._projectors:
             while await projector.go_round():
                 """A batch further."""
-        return bool(soon or reports or published or ran)
+        return bool(offered or reports or more or ran)
 
     @property
     def waiting(self) -> bool:
         """Whether copies wait for this service's workers."""
-        return any(self._broker.queues[queue] for queue in self.service.queues)
+        return any(self._broker.waits(queue) for queue in self.service.queues)
 
     async def close(self) -> None:
         await self.dispatcher.close()

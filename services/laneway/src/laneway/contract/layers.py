@@ -22,11 +22,13 @@ from laneway.contract.policy import (
     Idempotency,
     Limit,
     Policy,
+    Priority,
     Queue,
     QueueUse,
     Retry,
     Subscription,
 )
+from laneway.contract.schedule import Missed, Schedule
 from laneway.v1 import call_pb2
 
 
@@ -89,17 +91,8 @@ def settings_of(layers: Iterable[Layer]) -> dict[str, Setting]:
 def policy_of(layers: Iterable[Layer]) -> Policy:
     """The policy that some layers make."""
     layers = tuple(layers)
-    settings = settings_of(layers)
-    parts = {path.partition(".")[0] for path in settings}
-    values: dict[str, Any] = {}
-    for attribute in dataclasses.fields(Policy):
-        name = _FIELDS.get(attribute.name, attribute.name)
-        part = _PARTS.get(name)
-        if part is None:
-            values[attribute.name] = _value(settings, name)
-        else:
-            values[attribute.name] = _part(part, name, settings) if name in parts else None
-    return Policy(**{**values, "errors": frozenset(values["errors"] or ()), "group": values["group"] or None})
+    values = _values(Policy, "", settings_of(layers))
+    return Policy(**{**values, "errors": frozenset(values["errors"] or ()), "group": values.get("group") or None})
 
 
 def built_in() -> Policy:
@@ -148,7 +141,7 @@ def _said(message: Message, prefix: str = "") -> Iterator[tuple[str, FieldDescri
         elif field.enum_type is None:
             yield path, field, _plain(field, given)
         elif (chosen := field.enum_type.values_by_number.get(given)) is not None and given:
-            yield path, field, _ENUMS[field.enum_type.full_name](chosen.name.lower())
+            yield path, field, _ENUMS[field.enum_type.full_name][chosen.name]
 
 
 def _plain(field: FieldDescriptor, given: Any) -> Any:
@@ -157,17 +150,23 @@ def _plain(field: FieldDescriptor, given: Any) -> Any:
     return tuple(given) if field.is_repeated else given
 
 
-def _part(part: type[Any], name: str, settings: dict[str, Setting]) -> Any:
+def _values(part: type[Any], prefix: str, settings: dict[str, Setting]) -> dict[str, Any]:
+    """The attributes of a part; one that nobody says has its own default, or is None."""
     values = {}
     for attribute in dataclasses.fields(part):
-        field = _FIELDS.get(f"{name}.{attribute.name}", attribute.name)
-        values[attribute.name] = _value(settings, f"{name}.{field}")
-    return part(**values)
+        field = _FIELDS.get(f"{prefix}{attribute.name}", attribute.name)
+        value = _value(f"{prefix}{field}", settings)
+        if value is not None or attribute.default is dataclasses.MISSING:
+            values[attribute.name] = value
+    return values
 
 
-def _value(settings: dict[str, Setting], path: str) -> Any:
-    setting = settings.get(path)
-    return None if setting is None else setting.value
+def _value(path: str, settings: dict[str, Setting]) -> Any:
+    part = _PARTS.get(path)
+    if part is None:
+        return settings[path].value if path in settings else None
+    said = any(known.startswith(f"{path}.") for known in settings)
+    return part(**_values(part, f"{path}.", settings)) if said else None
 
 
 _PARTS: dict[str, type[Any]] = {
@@ -177,6 +176,7 @@ _PARTS: dict[str, type[Any]] = {
     "breaker": Breaker,
     "fallback": Fallback,
     "queue": Queue,
+    "queue.schedule": Schedule,
     "subscribe": Subscription,
 }
 _FIELDS = {"subscription": "subscribe", "queue.queue": "name"}
@@ -184,6 +184,8 @@ _FIELDS = {"subscription": "subscribe", "queue.queue": "name"}
 
 _ENUMS: dict[str, type[Enum]] = {
     call_pb2.Queue.Use.DESCRIPTOR.full_name: QueueUse,
+    call_pb2.Queue.Priority.DESCRIPTOR.full_name: Priority,
+    call_pb2.Schedule.Missed.DESCRIPTOR.full_name: Missed,
     call_pb2.Breaker.Mode.DESCRIPTOR.full_name: BreakerMode,
 }
 
@@ -228,6 +230,7 @@ BUILT_IN = Layer(
             max_attempts=8,
             initial_backoff=_seconds(1),
             max_backoff=_seconds(300),
+            priority=call_pb2.Queue.NORMAL,
         ),
         subscribe=call_pb2.Subscribe(
             queue="events",

@@ -5,7 +5,9 @@ All durations are seconds. This module must not know where a value came from, no
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
+
+from laneway.contract.schedule import Schedule
 
 FALLBACK_RESERVE = 0.1
 """Seconds before the deadline that attempts leave to a fallback which says nothing of it."""
@@ -19,6 +21,14 @@ class QueueUse(Enum):
 
     ALLOWED = "allowed"
     ONLY = "only"
+
+
+class Priority(IntEnum):
+    """Which messages of a queue go first; the numbers are kombu's, whose workers take 0 first."""
+
+    HIGH = 0
+    NORMAL = 3
+    LOW = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +177,14 @@ class Queue(Work):
 
     use: QueueUse
     start_within: float | None
+    priority: Priority = Priority.NORMAL
+    schedule: Schedule | None = None
+
+    def problems(self) -> Iterator[str]:
+        """What cannot be obeyed."""
+        yield from Work.problems(self)
+        if self.schedule is not None:
+            yield from (f"schedule.{problem}" for problem in self.schedule.problems())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

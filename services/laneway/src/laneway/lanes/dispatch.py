@@ -327,8 +327,8 @@ class Dispatcher:
 
     async def _commit(self, call: Call, outcome: Sequence[Write]) -> None:
         writes = [*outcome, *call.effects.writes]
-        if call.effects.messages:
-            writes.append(outbox.insert(call.effects.messages))
+        if messages := [*call.effects.messages, *call.effects.later]:
+            writes.append(outbox.insert(messages))
         if not writes and call.transaction is None:
             return
         task = asyncio.create_task(self._write(call, writes))

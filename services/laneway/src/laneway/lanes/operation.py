@@ -1,6 +1,8 @@
 """A queued call as a row and as a `google.longrunning.Operation`."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from google.longrunning import operations_pb2
 from google.protobuf.any_pb2 import Any
@@ -8,12 +10,56 @@ from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
 from laneway.contract.model import Method
-from laneway.errors import FailedPrecondition
+from laneway.contract.policy import Priority
+from laneway.errors import FailedPrecondition, InvalidArgument
 from laneway.store.operations import Operation, State
 from laneway.store.outbox import OutboxMessage
 
 PUBLISH_GRACE = 2.0
 """Seconds a committing process has to publish its own messages before the relay does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When a queued call may start, and before which others.
+
+    Attributes:
+        at: not before this moment, in seconds since the epoch.
+        after: not before so many seconds have passed; counts where `at` is not said.
+        priority: what the call itself says; the contract's, if nothing.
+    """
+
+    at: float | None = None
+    after: float = 0.0
+    priority: Priority | None = None
+
+    @property
+    def is_now(self) -> bool:
+        """Whether it may start at once."""
+        return self.at is None and not self.after
+
+    def starts(self, now: float) -> float:
+        """The moment from which on it may start."""
+        return max(now, now + self.after if self.at is None else self.at)
+
+
+NOW = Timing()
+
+
+def timing(*, at: datetime | None = None, after: float | timedelta = 0.0, priority: Priority | None = None) -> Timing:
+    """What a caller said of a start.
+
+    Raises:
+        InvalidArgument: both `at` and `after` were said, `after` is before now, or `at` has no time zone.
+    """
+    seconds = after.total_seconds() if isinstance(after, timedelta) else float(after)
+    if not 0 <= seconds < float("inf"):
+        raise InvalidArgument(f"after is {seconds:g} s; a start cannot lie before now.")
+    if at is not None and seconds:
+        raise InvalidArgument("A start is either `at` a moment or `after` some time; leave one away.")
+    if at is not None and at.tzinfo is None:
+        raise InvalidArgument(f"at is {at.isoformat()}, of no time zone; write `datetime(…, tzinfo=UTC)`.")
+    return Timing(at=None if at is None else at.timestamp(), after=seconds, priority=priority)
 
 
 def operation_name(owner: str, operation: str) -> str:
@@ -22,12 +68,18 @@ def operation_name(owner: str, operation: str) -> str:
 
 
 def queued(
-    method: Method, request: Message, operation: str, headers: Mapping[str, str], now: float, after: float = 0
+    method: Method,
+    request: Message,
+    operation: str,
+    headers: Mapping[str, str],
+    now: float,
+    timing: Timing = NOW,
 ) -> OutboxMessage:
-    """The outbox row of a call that is to run `after` seconds from now."""
+    """The outbox row of a queued call."""
     work = method.policy.queue
     if work is None:
         raise FailedPrecondition(f"{method.full_name} cannot be started; declare `queue {{}}` in its contract.")
+    starts = timing.starts(now)
     return OutboxMessage(
         id=operation,
         service=method.owner,
@@ -35,9 +87,10 @@ def queued(
         method=method.full_name,
         payload=request.SerializeToString(),
         headers=dict(headers),
-        due_at=now + (after or PUBLISH_GRACE),
-        start_by=None if work.start_within is None else now + after + work.start_within,
+        due_at=now + PUBLISH_GRACE if timing.is_now else starts,
+        start_by=None if work.start_within is None else starts + work.start_within,
         created_at=now,
+        priority=work.priority if timing.priority is None else timing.priority,
     )
 
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar, cast
 
 from google.longrunning import operations_pb2
@@ -19,20 +20,19 @@ from opentelemetry.trace import SpanKind
 
 from laneway.call import ANONYMOUS, Call, Identity, current_call
 from laneway.contract.model import Method, read_path, write_path
-from laneway.contract.policy import FALLBACK_RESERVE
+from laneway.contract.policy import FALLBACK_RESERVE, Priority
 from laneway.contract.tuning import Tuning
 from laneway.errors import DeadlineExceeded, FailedPrecondition, LanewayError, NotFound
 from laneway.lanes.fallback import Fallbacks, Own, Question
 from laneway.lanes.idle import Idle
-from laneway.lanes.operation import operation_name, queued
+from laneway.lanes.operation import NOW, Timing, operation_name, queued, timing
 from laneway.lanes.status import error_from
-from laneway.lanes.system import GET_OPERATION, START
+from laneway.lanes.system import GET_OPERATION, START, start_request
 from laneway.lanes.transport import Answer, Transport
 from laneway.resilience.pipeline import Attempt, Pipeline, Pipelines
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
-from laneway.v1 import system_pb2
 
 Res = TypeVar("Res", bound=Message)
 
@@ -177,13 +177,19 @@ class Lanes:
         *,
         key: str | None = None,
         step: str | None = None,
-        after: float = 0,
+        after: float | timedelta = 0.0,
+        at: datetime | None = None,
+        priority: Priority | None = None,
         identity: Identity | None = None,
     ) -> "Started[Message]":
-        """Queue a call: in the caller's own transaction where it has one, otherwise with its owner."""
+        """Queue a call: in the caller's own transaction where it has one, otherwise with its owner.
+
+        It starts not before the moment `at`, or not before `after` (seconds, or a `timedelta`) has passed.
+        """
+        when = timing(at=at, after=after, priority=priority)
         caller = current_call.get()
         request, key = _keyed(method, request, key, step, caller)
-        return await self._start(method, request, caller, _who(identity, caller), key=key, after=after)
+        return await self._start(method, request, caller, _who(identity, caller), key=key, when=when)
 
     async def _start(
         self,
@@ -193,15 +199,11 @@ class Lanes:
         who: Identity,
         *,
         key: str | None,
-        after: float = 0,
+        when: Timing = NOW,
         timeout: float | None = None,
     ) -> "Started[Message]":
         if caller is None or not caller.has_store:
-            if after:
-                raise FailedPrecondition(
-                    f"{method.full_name}: a delayed start needs the caller's own database; start it without `after`."
-                )
-            return await self._accept(method, request, key, who, timeout)
+            return await self._accept(method, request, key, who, when, timeout)
         method.check(request)
         operation = str(uuid.uuid4())
         span = self._tracing.start_span(
@@ -211,13 +213,14 @@ class Lanes:
         )
         headers = {**who.headers, **({names.IDEMPOTENCY_KEY: key} if key else {})}
         self._tracing.inject(headers, span)
-        caller.start(queued(method, request, operation, headers, caller.now(), after), span)
+        start = caller.start if when.is_now else caller.start_later
+        start(queued(method, request, operation, headers, caller.now(), when), span)
         return Started(operation_name(method.owner, operation), method, self)
 
     async def _accept(
-        self, method: Method, request: Message, key: str | None, who: Identity, timeout: float | None
+        self, method: Method, request: Message, key: str | None, who: Identity, when: Timing, timeout: float | None
     ) -> "Started[Message]":
-        start = system_pb2.StartRequest(method=method.full_name, payload=request.SerializeToString())
+        start = start_request(method, request, when)
         key = key or str(uuid.uuid4())
         answer = await self.call(START.at(method.owner), start, key=key, timeout=timeout, identity=who)
         operation = cast(operations_pb2.Operation, answer.message)

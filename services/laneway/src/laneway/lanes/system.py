@@ -13,18 +13,19 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pool
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from opentelemetry.trace import SpanKind
 
 from laneway.call import Call
 from laneway.contract.model import Contract, Method, method_of, owner_of, published
+from laneway.contract.policy import Priority
 from laneway.domain.saga import Action, Saga
 from laneway.errors import InvalidArgument, NotFound
-from laneway.lanes.operation import as_message, operation_name, queued
+from laneway.lanes.operation import Timing, as_message, operation_name, queued
 from laneway.store import Store, operations, subscriptions
 from laneway.telemetry import names
 from laneway.telemetry.tracing import Tracing
-from laneway.v1 import saga_pb2, system_pb2
+from laneway.v1 import call_pb2, saga_pb2, system_pb2
 
 Act = Callable[[Any, Action], Awaitable[None]]
 """How a service does what a saga of its says."""
@@ -49,6 +50,34 @@ START = _of(system_pb2.DESCRIPTOR, "Acceptor", "Start")
 REGISTER = _of(system_pb2.DESCRIPTOR, "Subscriptions", "Register")
 GET_OPERATION = _of(operations_pb2.DESCRIPTOR, "Operations", "GetOperation")
 RESUME = _of(saga_pb2.DESCRIPTOR, "Sagas", "Resume")
+
+
+def start_request(method: Method, request: Message, when: Timing) -> system_pb2.StartRequest:
+    """A queued call, as its owner is asked to accept it."""
+    start = system_pb2.StartRequest(method=method.full_name, payload=request.SerializeToString())
+    if when.at is not None:
+        start.at.FromNanoseconds(round(when.at * 1e9))
+    if when.after:
+        start.after.FromNanoseconds(round(when.after * 1e9))
+    if when.priority is not None:
+        start.priority = _NUMBERS[when.priority]
+    return start
+
+
+_NUMBERS = {
+    Priority.HIGH: call_pb2.Queue.HIGH,
+    Priority.NORMAL: call_pb2.Queue.NORMAL,
+    Priority.LOW: call_pb2.Queue.LOW,
+}
+
+
+def _timing(request: system_pb2.StartRequest) -> Timing:
+    after = request.after.ToNanoseconds() / 1e9
+    if after < 0:
+        raise InvalidArgument(f"after is {after:g} s; a start cannot lie before now.")
+    at = request.at.ToNanoseconds() / 1e9 if request.HasField("at") else None
+    priority = Priority[call_pb2.Queue.Priority.Name(request.priority)] if request.priority else None
+    return Timing(at=at, after=after, priority=priority)
 
 
 class SystemHandlers:
@@ -100,9 +129,11 @@ class SystemHandlers:
         )
         headers = {**call.identity.headers, **({names.IDEMPOTENCY_KEY: call.facts.key} if call.facts.key else {})}
         self._tracing.inject(headers, span)
-        message = queued(method, payload, operation, headers, call.now())
+        when = _timing(request)
+        message = queued(method, payload, operation, headers, call.now(), when)
         call.execute_write(operations.create(operation, method.full_name, now=call.now(), start_by=message.start_by))
-        call.start(message, span)
+        start = call.start if when.is_now else call.start_later
+        start(message, span)
         return operations_pb2.Operation(name=operation_name(self._service, operation))
 
     async def register(self, request: system_pb2.RegisterRequest, call: Call) -> system_pb2.RegisterResponse:

@@ -28,6 +28,20 @@ DEMAND_GONE = 600.0
 DEMAND_TTL = 86_400
 
 
+PRIORITIES = (0, 3, 6)
+"""Of our messages; kombu's Redis transport takes from the lists of lower numbers first."""
+
+
+def lists_of(queue: str) -> tuple[str, ...]:
+    """The lists that a queue is in the broker, by priority (`kombu/transport/redis.py`, `_q_for_pri`)."""
+    return tuple(list_of(queue, priority) for priority in PRIORITIES)
+
+
+def list_of(queue: str, priority: int) -> str:
+    """The list of a queue's messages of one priority."""
+    return f"{queue}\x06\x16{priority}" if priority else queue
+
+
 def demand_key(queue: str) -> str:
     return f"laneway:demand:{queue}"
 

@@ -6,12 +6,32 @@ the broker.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
-from sqlalchemy import and_, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import (
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal_column,
+    not_,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 
 from laneway.store.schema import outbox
 from laneway.store.store import Store
 from laneway.store.transaction import Write
+
+PRIORITIES = (0, 3, 6)
+"""Every priority that a message may have."""
+
+NORMAL = 3
+"""The priority of what says nothing of it, and of what the revision before has written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +42,7 @@ class OutboxMessage:
         id: the message id, by which the consumer's inbox knows it.
         start_by: after this moment it must not start any more.
         subscription: the subscriber's method, when the message is an event.
+        priority: of those that are due, lower numbers go first.
         skipped_at: when a person has said that this dead letter stays undone; it is kept on record.
     """
 
@@ -39,6 +60,7 @@ class OutboxMessage:
     error: str | None = None
     subscription: str | None = None
     skipped_at: float | None = None
+    priority: int = NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +105,7 @@ async def queues(store: Store) -> list[tuple[str, str]]:
 
 
 async def due(store: Store, queue: tuple[str, str], now: float, limit: int) -> list[OutboxMessage]:
-    """Messages for a queue of a service whose time has come, the longest due first."""
+    """Messages for a queue of a service whose time has come: by priority, and of one the longest due first."""
     values = {"of_service": queue[0], "of_queue": queue[1], "now": now, "at_most": limit}
     return [OutboxMessage(**row.as_dict()) for row in await store.fetch(_DUE, values)]
 
@@ -134,27 +156,39 @@ COLUMNS = tuple(outbox.c[each.name] for each in fields(OutboxMessage))
 """What a message is read from: a newer revision may have more."""
 
 _INSERT = outbox.insert()
-_DUE = (
-    select(*COLUMNS)
-    .where(
-        outbox.c.parked_at.is_(None),
-        outbox.c.service == bindparam("of_service"),
-        outbox.c.queue == bindparam("of_queue"),
-        outbox.c.due_at <= bindparam("now"),
+# Written as it stands: an index of these rows alone serves no parameter.
+_OPEN = and_(outbox.c.parked_at.is_(None), outbox.c.turn == literal_column("0"))
+
+
+def _due_of(priority: int) -> Select[Any]:
+    """Each priority has its own range of the index: one that has much that is not due yet costs the others nothing."""
+    found = (
+        select(*COLUMNS)
+        .where(
+            _OPEN,
+            outbox.c.service == bindparam("of_service"),
+            outbox.c.queue == bindparam("of_queue"),
+            outbox.c.priority == literal_column(str(priority)),
+            outbox.c.due_at <= bindparam("now"),
+        )
+        .order_by(outbox.c.due_at, outbox.c.id)
+        .limit(bindparam("at_most"))
     )
-    .order_by(outbox.c.due_at, outbox.c.id)
-    .limit(bindparam("at_most"))
-)
+    return select(found.subquery())
+
+
+_ALL_DUE = union_all(*map(_due_of, PRIORITIES)).subquery()
+_DUE = select(_ALL_DUE).order_by(_ALL_DUE.c.priority, _ALL_DUE.c.due_at, _ALL_DUE.c.id).limit(bindparam("at_most"))
 _NEXT_QUEUE = (
     select(outbox.c.service, outbox.c.queue)
     .where(
-        outbox.c.parked_at.is_(None),
+        _OPEN,
         tuple_(outbox.c.service, outbox.c.queue) > tuple_(bindparam("last_service"), bindparam("last_queue")),
     )
     .order_by(outbox.c.service, outbox.c.queue)
     .limit(1)
 )
-_OPEN = outbox.c.parked_at.is_(None)
+_IS_ALIVE = outbox.c.parked_at.is_(None)
 _IS_DEAD = and_(outbox.c.parked_at.is_not(None), outbox.c.skipped_at.is_(None))
 _IS_DUE = and_(_OPEN, outbox.c.due_at <= bindparam("now", type_=outbox.c.due_at.type))
 _COUNTS = (
@@ -162,10 +196,10 @@ _COUNTS = (
         outbox.c.service,
         outbox.c.queue,
         func.sum(case((_IS_DUE, 1), else_=0)).label("due"),
-        func.sum(case((and_(_OPEN, outbox.c.due_at > bindparam("now")), 1), else_=0)).label("waiting"),
+        func.sum(case((and_(_IS_ALIVE, not_(_IS_DUE)), 1), else_=0)).label("waiting"),
         func.sum(case((_IS_DEAD, 1), else_=0)).label("parked"),
         func.min(case((_IS_DUE, outbox.c.due_at))).label("oldest_due_at"),
-        func.min(case((_OPEN, outbox.c.created_at))).label("oldest_created_at"),
+        func.min(case((_IS_ALIVE, outbox.c.created_at))).label("oldest_created_at"),
         func.min(case((and_(_IS_DUE, outbox.c.attempts == 0), outbox.c.created_at), (_IS_DUE, outbox.c.due_at))).label(
             "oldest_demand_at"
         ),

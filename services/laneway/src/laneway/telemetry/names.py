@@ -25,6 +25,7 @@ MESSAGE_ID = "laneway-id"
 ENQUEUED_AT = "laneway-enqueued-at"
 START_BY = "laneway-start-by"
 PRODUCER = "laneway-producer"
+SCHEDULED_AT = "laneway-scheduled-at"
 
 ANSWER_HEADERS = ("content-language", "etag", "last-modified", "link", "location")
 """What a handler may say about its answer besides the message; kept with it, and replayed."""

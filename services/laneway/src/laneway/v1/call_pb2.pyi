@@ -132,7 +132,7 @@ class Breaker(_message.Message):
     def __init__(self, failure_rate: _Optional[float] = ..., minimum_calls: _Optional[int] = ..., window: _Optional[int] = ..., consecutive_failures: _Optional[int] = ..., open_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., half_open_calls: _Optional[int] = ..., window_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., slow_call_rate: _Optional[float] = ..., slow_call_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[Breaker.Mode, str]] = ...) -> None: ...
 
 class Queue(_message.Message):
-    __slots__ = ("use", "name", "start_within", "run_timeout", "max_attempts", "initial_backoff", "max_backoff")
+    __slots__ = ("use", "name", "start_within", "run_timeout", "max_attempts", "initial_backoff", "max_backoff", "priority", "schedule")
     class Use(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         USE_UNSPECIFIED: _ClassVar[Queue.Use]
@@ -141,6 +141,16 @@ class Queue(_message.Message):
     USE_UNSPECIFIED: Queue.Use
     ALLOWED: Queue.Use
     ONLY: Queue.Use
+    class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        PRIORITY_UNSPECIFIED: _ClassVar[Queue.Priority]
+        HIGH: _ClassVar[Queue.Priority]
+        NORMAL: _ClassVar[Queue.Priority]
+        LOW: _ClassVar[Queue.Priority]
+    PRIORITY_UNSPECIFIED: Queue.Priority
+    HIGH: Queue.Priority
+    NORMAL: Queue.Priority
+    LOW: Queue.Priority
     USE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     START_WITHIN_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +158,8 @@ class Queue(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     INITIAL_BACKOFF_FIELD_NUMBER: _ClassVar[int]
     MAX_BACKOFF_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     use: Queue.Use
     name: str
     start_within: _duration_pb2.Duration
@@ -155,7 +167,27 @@ class Queue(_message.Message):
     max_attempts: int
     initial_backoff: _duration_pb2.Duration
     max_backoff: _duration_pb2.Duration
-    def __init__(self, use: _Optional[_Union[Queue.Use, str]] = ..., name: _Optional[str] = ..., start_within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    priority: Queue.Priority
+    schedule: Schedule
+    def __init__(self, use: _Optional[_Union[Queue.Use, str]] = ..., name: _Optional[str] = ..., start_within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[_Union[Queue.Priority, str]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ...) -> None: ...
+
+class Schedule(_message.Message):
+    __slots__ = ("cron", "timezone", "missed")
+    class Missed(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        MISSED_UNSPECIFIED: _ClassVar[Schedule.Missed]
+        ONCE: _ClassVar[Schedule.Missed]
+        EACH: _ClassVar[Schedule.Missed]
+    MISSED_UNSPECIFIED: Schedule.Missed
+    ONCE: Schedule.Missed
+    EACH: Schedule.Missed
+    CRON_FIELD_NUMBER: _ClassVar[int]
+    TIMEZONE_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    cron: str
+    timezone: str
+    missed: Schedule.Missed
+    def __init__(self, cron: _Optional[str] = ..., timezone: _Optional[str] = ..., missed: _Optional[_Union[Schedule.Missed, str]] = ...) -> None: ...
 
 class Subscribe(_message.Message):
     __slots__ = ("queue", "from_start", "run_timeout", "max_attempts", "initial_backoff", "max_backoff")

@@ -1,18 +1,29 @@
+import datetime
+
 from google.longrunning import operations_pb2 as _operations_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from laneway.v1 import call_pb2 as _call_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StartRequest(_message.Message):
-    __slots__ = ("method", "payload")
+    __slots__ = ("method", "payload", "at", "after", "priority")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     method: str
     payload: bytes
-    def __init__(self, method: _Optional[str] = ..., payload: _Optional[bytes] = ...) -> None: ...
+    at: _timestamp_pb2.Timestamp
+    after: _duration_pb2.Duration
+    priority: _call_pb2.Queue.Priority
+    def __init__(self, method: _Optional[str] = ..., payload: _Optional[bytes] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[_Union[_call_pb2.Queue.Priority, str]] = ...) -> None: ...
 
 class RegisterRequest(_message.Message):
     __slots__ = ("method", "service", "queue", "event", "from_start")

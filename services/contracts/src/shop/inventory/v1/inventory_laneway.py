@@ -7,7 +7,7 @@ from google.protobuf import empty_pb2
 from shop.inventory.v1 import inventory_pb2
 
 from laneway.call import Call
-from laneway.client import Client, Lanes, BidiStream, Queueable, Unary
+from laneway.client import Client, Lanes, BidiStream, Queueable, Queued, Unary
 from laneway.service import Handlers
 
 
@@ -26,6 +26,9 @@ class InventoryService(Handlers):
     async def release(self, request: inventory_pb2.ReleaseRequest, call: Call, /) -> empty_pb2.Empty: ...
 
     @abstractmethod
+    async def report_low_stock(self, request: inventory_pb2.ReportLowStockRequest, call: Call, /) -> empty_pb2.Empty: ...
+
+    @abstractmethod
     async def adjust_stock(self, request: inventory_pb2.AdjustStockRequest, call: Call, /) -> inventory_pb2.StockLevel: ...
 
     @abstractmethod
@@ -42,5 +45,6 @@ class InventoryClient(Client):
         self.check_stock: Unary[inventory_pb2.CheckStockRequest, inventory_pb2.CheckStockResponse] = self._unary("CheckStock")
         self.reserve: Unary[inventory_pb2.ReserveRequest, inventory_pb2.Reservation] = self._unary("Reserve")
         self.release: Queueable[inventory_pb2.ReleaseRequest, empty_pb2.Empty] = self._queueable("Release")
+        self.report_low_stock: Queued[inventory_pb2.ReportLowStockRequest, empty_pb2.Empty] = self._queued("ReportLowStock")
         self.adjust_stock: Unary[inventory_pb2.AdjustStockRequest, inventory_pb2.StockLevel] = self._unary("AdjustStock")
         self.sync_stock: BidiStream[inventory_pb2.AdjustStockRequest, inventory_pb2.StockLevel] = self._bidi_stream("SyncStock")

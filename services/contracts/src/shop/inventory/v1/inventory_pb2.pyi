@@ -55,6 +55,12 @@ class ReleaseRequest(_message.Message):
     order: str
     def __init__(self, request_id: _Optional[str] = ..., order: _Optional[str] = ...) -> None: ...
 
+class ReportLowStockRequest(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
 class AdjustStockRequest(_message.Message):
     __slots__ = ("request_id", "product", "change")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]

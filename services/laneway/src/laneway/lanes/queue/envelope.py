@@ -15,7 +15,9 @@ from typing import Any
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry import names
 
-CALL_HEADERS = (names.IDEMPOTENCY_KEY, names.TENANT, names.PRINCIPAL, "traceparent", "tracestate", "baggage")
+CALL_HEADERS = (
+    names.IDEMPOTENCY_KEY, names.TENANT, names.PRINCIPAL, names.SCHEDULED_AT, "traceparent", "tracestate", "baggage",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ def encode(message: OutboxMessage, *, producer: str, now: float) -> bytes:
             "reply_to": "",
             "delivery_mode": 2,
             "delivery_info": {"exchange": "", "routing_key": queue},
-            "priority": 0,
+            "priority": message.priority,
             "body_encoding": "base64",
             "delivery_tag": str(uuid.uuid4()),  # of the copy: two of one message are acknowledged apart
         },

@@ -14,7 +14,6 @@ from typing import Self
 from opentelemetry.trace import Span
 
 from laneway.errors import LanewayError
-from laneway.lanes.operation import PUBLISH_GRACE
 from laneway.lanes.queue.broker import Broker, Published
 from laneway.store.outbox import OutboxMessage
 
@@ -52,10 +51,9 @@ class Publisher:
         self._stopping = False
 
     def offer(self, messages: Sequence[OutboxMessage], spans: Sequence[Span]) -> None:
-        """Publish soon what is not delayed."""
-        now = self._clock()
+        """Publish soon."""
         for message, span in zip(messages, spans, strict=True):
-            if len(self._offered) >= BACKLOG or message.due_at - now > PUBLISH_GRACE:
+            if len(self._offered) >= BACKLOG:
                 span.end()
                 continue
             self._offered.append(message)

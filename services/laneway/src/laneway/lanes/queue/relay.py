@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from opentelemetry.trace import SpanKind
 
+from laneway.contract.model import Method
 from laneway.domain.upcasting import Upcasters, version_of
 from laneway.errors import LanewayError
 from laneway.lanes.operation import PUBLISH_GRACE
 from laneway.lanes.queue.broker import Broker, Outcome, Published, Report
 from laneway.lanes.queue.demand import REFUSED_AGAIN, DemandTeller
 from laneway.lanes.queue.envelope import queue_of
+from laneway.lanes.queue.scheduler import Scheduler
 from laneway.store import Store, VersionConflict, Write, events, leases, outbox, subscriptions
 from laneway.store.events import Event
 from laneway.store.outbox import OutboxMessage
@@ -52,9 +54,13 @@ class Relay:
         metrics: Metrics,
         queues: Iterable[str] = (),
         upcasters: Upcasters | None = None,
+        methods: Iterable[Method] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`queues` are the service's own, of which the relay always speaks; of others it does when it has something."""
+        """`queues` are the service's own, of which the relay always speaks; of others it does when it has something.
+
+        Those of its `methods` that have a schedule are started by it.
+        """
         self._store = store
         self._broker = broker
         self._service = service
@@ -63,6 +69,7 @@ class Relay:
         self._metrics = metrics
         self._clock = clock
         self._upcasters = upcasters or Upcasters()
+        self._scheduler = Scheduler(store, methods, tracing=tracing, clock=clock)
         self._demand = DemandTeller(store, broker, service=service, queues=queues, clock=clock)
 
     async def run(self) -> None:
@@ -109,8 +116,8 @@ class Relay:
             await asyncio.sleep(LEASE / 4)
 
     async def go_round(self) -> bool:
-        """Serve the subscriptions and publish what is due, a batch of each; whether there is more to do now."""
-        more = [await self.fan_out(), await self.publish_due()]
+        """Serve subscriptions and schedules, publish what is due, a batch of each; whether there is more to do now."""
+        more = [await self.fan_out(), await self._scheduler.tick(), await self.publish_due()]
         return any(more)
 
     async def settle(self, reports: Sequence[Report]) -> None:

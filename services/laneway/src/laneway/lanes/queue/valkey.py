@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from laneway.errors import Unavailable
 from laneway.lanes.queue.broker import COPY_TTL, Outcome, Published, Report
 from laneway.lanes.queue.envelope import encode, queue_of
-from laneway.scaling.wire import DEMAND_TTL, Demand, demand_key
+from laneway.scaling.wire import DEMAND_TTL, PRIORITIES, Demand, demand_key, list_of, lists_of
 from laneway.store.outbox import OutboxMessage
 
 _ATTEMPTS_TTL = 7 * 86_400
@@ -27,7 +27,9 @@ _TIMEOUT = 5.0
 # The queue is an argument: of a key, an access list would demand the right to read it, and a producer needs none.
 _PUBLISH = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'known' end
-if redis.call('LLEN', ARGV[1]) >= tonumber(ARGV[2]) then return 'full' end
+local waiting = 0
+for list = 5, #ARGV do waiting = waiting + redis.call('LLEN', ARGV[list]) end
+if waiting >= tonumber(ARGV[2]) then return 'full' end
 redis.call('LPUSH', ARGV[1], ARGV[4])
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[3])
 return 'sent'
@@ -71,16 +73,20 @@ class ValkeyBroker:
             pipe = self._client.pipeline(transaction=False)
             for message in messages:
                 body = encode(message, producer=producer, now=now)
-                pipe.eval(_PUBLISH, 1, _copy(message.id), queue_of(message), self._window, ttl, body)
+                queue = queue_of(message)
+                target = list_of(queue, message.priority)
+                pipe.eval(_PUBLISH, 1, _copy(message.id), target, self._window, ttl, body, *lists_of(queue))
             return [Published(answer.decode()) for answer in await pipe.execute()]
 
     async def room(self, queues: Sequence[str]) -> list[int]:
         """How many more copies the window of each queue takes."""
         async with _reaching():
             pipe = self._client.pipeline(transaction=False)
-            for queue in queues:
-                pipe.llen(queue)
-            return [max(0, self._window - length) for length in await pipe.execute()]
+            for name in (name for queue in queues for name in lists_of(queue)):
+                pipe.llen(name)
+            lengths, each = await pipe.execute(), len(PRIORITIES)
+        waiting = (sum(lengths[place : place + each]) for place in range(0, len(lengths), each))
+        return [max(0, self._window - length) for length in waiting]
 
     async def started(self, id: str, attempt: int) -> int:
         """A copy begins to run: how many have begun by now, itself included. 0: its attempt has ended, it must not."""

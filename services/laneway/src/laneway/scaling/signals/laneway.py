@@ -16,7 +16,7 @@ from laneway.scaling.signals.questions import (
     time_in,
     workers_in,
 )
-from laneway.scaling.wire import DEMAND_GONE, DEMAND_STALE, Demand, demand_key
+from laneway.scaling.wire import DEMAND_GONE, DEMAND_STALE, Demand, demand_key, lists_of
 
 
 class LanewayPool:
@@ -37,7 +37,8 @@ class LanewayPool:
     def first(self) -> Sequence[Question]:
         asked: list[Question] = [("TIME",)]
         for queue in self._source.queues:
-            asked += [("HGETALL", demand_key(queue)), ("LLEN", queue), head_of(queue)]
+            asked.append(("HGETALL", demand_key(queue)))
+            asked += [question for key in lists_of(queue) for question in (("LLEN", key), head_of(key))]
         return [*asked, *of_workers(self._source)]
 
     def second(self, first: Answers) -> Sequence[Question]:  # noqa: ARG002 the first round has all
@@ -64,11 +65,10 @@ class LanewayPool:
     def _queue(self, name: str, demands: Sequence[Demand], answers: Answers, moment: float) -> QueueReading:
         oldest = [each.oldest_at for each in demands if each.oldest_at is not None]
         parked = [each.oldest_parked_at for each in demands if each.oldest_parked_at is not None]
-        if head := answers[head_of(name)]:
-            oldest.append(float(head))
+        oldest += [float(head) for key in lists_of(name) if (head := answers[head_of(key)])]
         return QueueReading(
             name=name,
-            waiting=int(answers["LLEN", name]) + sum(each.due for each in demands),
+            waiting=sum(int(answers["LLEN", key]) for key in lists_of(name)) + sum(each.due for each in demands),
             oldest_seconds=max(0.0, moment - min(oldest)) if oldest else None,
             parked=sum(each.parked for each in demands),
             oldest_parked_seconds=max(0.0, moment - min(parked)) if parked else None,
