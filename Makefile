@@ -29,10 +29,11 @@ e2e-operator: $(READY) ## the operator on a real cluster, with the shop and with
 test-faults: $(READY) ## outages, overload and kills: nothing multiplies, nothing is lost
 	@$(BIN)/pytest tests/faults $(ARGS)
 
-lint: $(READY) ## style and layers
+lint: $(READY) ## style, layers and contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
+	@$(BIN)/laneway lint protos
 
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy

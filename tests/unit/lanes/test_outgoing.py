@@ -128,6 +128,24 @@ async def test_the_key_of_a_call_further_down_is_the_same_when_the_handler_runs_
     assert first == again != other
 
 
+async def test_a_handler_that_declares_its_calls_is_refused_every_other(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    async def errand(request: Any, call: Any) -> Any:
+        await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+        await lanes.start(shelf.method("Tidy"), shelf.request("Tidy"))
+        await lanes.operation("shelf", "operations/1")
+        await lanes.call(shelf.method("Put"), shelf.request("Put"))
+
+    shelf.handle("Errand", errand)
+    with pytest.raises(
+        FailedPrecondition, match=r'Errand calls test.shelf.v1.Shelf.Put, .* add `calls: "test'
+    ) as refused:
+        await shelf.call("Errand")
+    assert refused.value.reason == "CALL_NOT_DECLARED"
+    assert [attempt.method.name for attempt in transport.attempts] == ["Peek", "GetOperation"]
+
+
 async def test_a_repeatable_call_is_tried_again_under_the_same_key(
     shelf: Shelf, lanes: Lanes, transport: Recorder
 ) -> None:

@@ -286,6 +286,16 @@ class Call:
                 reason="REMOTE_CALL_IN_TRANSACTION",
             )
 
+    def require_declared(self, method: Method) -> None:
+        """Refuse to wait for a method that the contract does not list, where it lists any; see `CallPolicy.calls`."""
+        declared = self.method.policy.calls
+        if declared and method.full_name not in declared:
+            raise FailedPrecondition(
+                f"{self.method.full_name} calls {method.full_name}, which its contract does not declare; "
+                f'add `calls: "{method.full_name}"` to it, and run `laneway lint`.',
+                reason="CALL_NOT_DECLARED",
+            )
+
     def derive_key(self, step: str) -> str:
         """The key of a call further down: the same whenever this call is repeated.
 

@@ -25,6 +25,7 @@ app.add_typer(events)
 app.add_typer(sagas)
 
 DATA = Path("var/laneway")
+PROTOS = Path("protos")
 
 Port = Annotated[
     int | None, typer.Option(help="Port of the edge; 0 finds a free one.  [default: LANEWAY_REST_PORT, 8080]")
@@ -124,6 +125,22 @@ def policy(
     from rich.console import Console
 
     policies.show(methods, file, timeout, Console())
+
+
+@app.command()
+def lint(
+    path: Annotated[Path, typer.Argument(help="The folder of your .proto files, or a descriptor set.")] = PROTOS,
+    format: Annotated[str, typer.Option(help="text, json or github.")] = "text",
+) -> None:
+    """Find the mistakes in contracts that a program can see: docs/lint.md. Exits with 1 if there are any."""
+    from laneway.cli.findings import told
+    from laneway.contract import sources
+    from laneway.contract.lint import lint as lint_contract
+    from laneway.lanes.rest import routes
+
+    found = lint_contract(sources.written(path), [routes.lint])
+    typer.echo(told(found, format), nl=format != "github" or bool(found))
+    raise typer.Exit(bool(found))
 
 
 @app.command()

@@ -92,7 +92,8 @@ def policy_of(layers: Iterable[Layer]) -> Policy:
     """The policy that some layers make."""
     layers = tuple(layers)
     values = _values(Policy, "", settings_of(layers))
-    return Policy(**{**values, "errors": frozenset(values["errors"] or ()), "group": values.get("group") or None})
+    lists = {name: frozenset(values.get(name) or ()) for name in ("errors", "calls")}
+    return Policy(**{**values, **lists, "group": values.get("group") or None})
 
 
 def built_in() -> Policy:

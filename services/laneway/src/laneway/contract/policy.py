@@ -215,6 +215,8 @@ class Policy:
     max_deadline: float | None = None
     group: str | None = None
     idle_timeout: float = 0.0
+    calls: frozenset[str] = frozenset()
+    """What the handler calls and waits for, by full name; where it says nothing, anything."""
 
     def granted(self, asked: float | None) -> float:
         """The seconds of a call whose caller asked for some, or for nothing."""

@@ -27,7 +27,7 @@ from laneway.lanes.fallback import Fallbacks, Own, Question
 from laneway.lanes.idle import Idle
 from laneway.lanes.operation import NOW, Timing, operation_name, queued, timing
 from laneway.lanes.status import error_from
-from laneway.lanes.system import GET_OPERATION, START, start_request
+from laneway.lanes.system import EVERYWHERE, GET_OPERATION, START, start_request
 from laneway.lanes.transport import Answer, Transport
 from laneway.resilience.pipeline import Attempt, Pipeline, Pipelines
 from laneway.telemetry import names
@@ -260,6 +260,8 @@ def _caller(method: Method) -> Call | None:
     caller = current_call.get()
     if caller is not None:
         caller.require_no_transaction(f"a call of {method.full_name}")
+        if method.service_name not in EVERYWHERE:
+            caller.require_declared(method)
     return caller
 
 

@@ -51,6 +51,9 @@ REGISTER = _of(system_pb2.DESCRIPTOR, "Subscriptions", "Register")
 GET_OPERATION = _of(operations_pb2.DESCRIPTOR, "Operations", "GetOperation")
 RESUME = _of(saga_pb2.DESCRIPTOR, "Sagas", "Resume")
 
+EVERYWHERE = frozenset(system.method.service_name for system in (START, REGISTER, GET_OPERATION))
+"""The names of the services that every service answers, and that no contract declares calls of."""
+
 
 def start_request(method: Method, request: Message, when: Timing) -> system_pb2.StartRequest:
     """A queued call, as its owner is asked to accept it."""

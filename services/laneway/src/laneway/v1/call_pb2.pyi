@@ -20,7 +20,7 @@ EVENT_FIELD_NUMBER: _ClassVar[int]
 event: _descriptor.FieldDescriptor
 
 class CallPolicy(_message.Message):
-    __slots__ = ("deadline", "idempotency", "retry", "breaker", "queue", "subscribe", "errors", "group", "limit", "attempt_timeout", "fallback", "max_deadline", "idle_timeout")
+    __slots__ = ("deadline", "idempotency", "retry", "breaker", "queue", "subscribe", "errors", "group", "limit", "attempt_timeout", "fallback", "max_deadline", "idle_timeout", "calls")
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
     RETRY_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class CallPolicy(_message.Message):
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
     MAX_DEADLINE_FIELD_NUMBER: _ClassVar[int]
     IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
     deadline: _duration_pb2.Duration
     idempotency: Idempotency
     retry: Retry
@@ -47,7 +48,8 @@ class CallPolicy(_message.Message):
     fallback: Fallback
     max_deadline: _duration_pb2.Duration
     idle_timeout: _duration_pb2.Duration
-    def __init__(self, deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency: _Optional[_Union[Idempotency, _Mapping]] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., breaker: _Optional[_Union[Breaker, _Mapping]] = ..., queue: _Optional[_Union[Queue, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., errors: _Optional[_Iterable[str]] = ..., group: _Optional[str] = ..., limit: _Optional[_Union[Limit, _Mapping]] = ..., attempt_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fallback: _Optional[_Union[Fallback, _Mapping]] = ..., max_deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    calls: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency: _Optional[_Union[Idempotency, _Mapping]] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., breaker: _Optional[_Union[Breaker, _Mapping]] = ..., queue: _Optional[_Union[Queue, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., errors: _Optional[_Iterable[str]] = ..., group: _Optional[str] = ..., limit: _Optional[_Union[Limit, _Mapping]] = ..., attempt_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fallback: _Optional[_Union[Fallback, _Mapping]] = ..., max_deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., calls: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Idempotency(_message.Message):
     __slots__ = ("key", "keep", "required", "exclusive", "lease", "max_reply_bytes")

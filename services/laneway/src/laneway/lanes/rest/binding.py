@@ -25,6 +25,9 @@ from laneway.lanes.rest.template import Template, Variable, parse
 HTTP_BODY = "google.api.HttpBody"
 JSON = "application/json"
 MAX_PARAMETERS = 1000
+ROUTE_RULE, ROUTE_TEMPLATE, ROUTE_FIELD = "ROUTE_RULE", "ROUTE_TEMPLATE", "ROUTE_FIELD"
+"""Why a rule is refused: the codes of lint's rules that find it earlier."""
+
 _VERBS = frozenset({"get", "put", "post", "delete", "patch"})
 
 
@@ -159,11 +162,16 @@ def bindings_of(method: Method, codec: JsonCodec) -> Iterator[Binding]:
     """
     for number, rule in enumerate(method.http):
         if number and rule.additional_bindings:
-            raise _mistake(method, "additional_bindings have no additional_bindings of their own")
-        yield _binding(method, rule, codec)
+            raise _mistake(method, "additional_bindings have no additional_bindings of their own", ROUTE_RULE)
+        yield binding_of(method, rule, codec)
 
 
-def _binding(method: Method, rule: HttpRule, codec: JsonCodec) -> Binding:
+def binding_of(method: Method, rule: HttpRule, codec: JsonCodec) -> Binding:
+    """The binding of one rule, whatever additional ones it has.
+
+    Raises:
+        ConfigurationError: it names what is not there, or its template is invalid; the reason says which.
+    """
     verb, template = _pattern(method, rule)
     message = descriptor_of(method.input)
     variables = tuple((variable, _variable(method, message, variable)) for variable in template.variables)
@@ -194,13 +202,13 @@ def _pattern(method: Method, rule: HttpRule) -> tuple[str, Template]:
     elif kind == "custom":
         verb, path = rule.custom.kind.upper(), rule.custom.path
     else:
-        raise _mistake(method, "a google.api.http rule has a verb and a path")
+        raise _mistake(method, "a google.api.http rule has a verb and a path", ROUTE_RULE)
     if not verb:
-        raise _mistake(method, "a custom rule names its verb in `kind`")
+        raise _mistake(method, "a custom rule names its verb in `kind`", ROUTE_RULE)
     try:
         return verb, parse(path)
     except ConfigurationError as error:
-        raise _mistake(method, error.message.rstrip(".")) from None
+        raise _mistake(method, error.message.rstrip("."), ROUTE_TEMPLATE) from None
 
 
 def _variable(method: Method, message: Descriptor, variable: Variable) -> Parameter:
@@ -281,5 +289,5 @@ def _refused(name: str, why: str, reason: str = "UNKNOWN_PARAMETER") -> InvalidA
     return InvalidArgument(f"The parameter `{name}`: {why}.", reason=reason, violations=[Violation(name, why)])
 
 
-def _mistake(method: Method, what: str) -> ConfigurationError:
-    return ConfigurationError(f"{method.full_name}: {what}.")
+def _mistake(method: Method, what: str, reason: str = ROUTE_FIELD) -> ConfigurationError:
+    return ConfigurationError(f"{method.full_name}: {what}.", reason=reason)

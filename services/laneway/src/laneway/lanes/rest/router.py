@@ -46,7 +46,7 @@ class Router:
         self._verbs: set[str] = set()
         for method in methods:
             for binding in bindings_of(method, codec):
-                self._add(binding)
+                self.add(binding)
 
     def match(self, verb: str, path: str) -> Match | None:
         """The route of a verb on a raw path."""
@@ -73,7 +73,12 @@ class Router:
         if (root := self._roots.get("")) is not None:
             yield root, parts
 
-    def _add(self, binding: Binding) -> None:
+    def add(self, binding: Binding) -> None:
+        """Take a route in.
+
+        Raises:
+            ConfigurationError: another answers the same.
+        """
         template = binding.template
         node = self._roots.setdefault(template.verb, _Node())
         ends = node.ends

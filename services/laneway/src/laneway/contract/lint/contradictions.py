@@ -1,0 +1,30 @@
+"""What no process can obey: a start refuses it as well (`laneway.contract.model`), only later and one by one."""
+
+from collections.abc import Iterator
+
+from laneway.contract.findings import Finding, Rule, by_code
+from laneway.contract.model import contradictions
+from laneway.contract.sources import Source
+
+RULES = (
+    Rule("VALUE_OUT_OF_RANGE", "A number has no meaning at its place."),
+    Rule("QUEUE_ON_STREAM", "A stream is queued."),
+    Rule("QUEUE_NOT_IDEMPOTENT", "A queued call has no idempotency, and is delivered at least once."),
+    Rule("QUEUE_AND_SUBSCRIBE", "A method is queued, and subscribes as well."),
+    Rule("SUBSCRIBE_UNPUBLISHED", "A subscription listens to an event that is not published."),
+    Rule("SUBSCRIBE_RETURNS", "A subscription returns something."),
+    Rule("SUBSCRIBE_HTTP", "A subscription has a REST route."),
+    Rule("KEY_FIELD", "The idempotency key is no single string of the request."),
+    Rule("KEY_ON_STREAM", "A stream has an idempotency key."),
+    Rule("FALLBACK_ON_STREAM", "A stream has a fallback."),
+    Rule("FALLBACK_LAST_GOOD_OF_WRITE", "A write falls back to the last good answer."),
+    Rule("FALLBACK_QUEUE_UNQUEUED", "A call falls back to a queue that it cannot be put into."),
+)
+_BY_CODE = by_code([RULES])
+
+
+def check(source: Source) -> Iterator[Finding]:
+    """The contradictions of every method."""
+    for method in source.methods.values():
+        for found in contradictions(method):
+            yield _BY_CODE[found.code].at(method.full_name, found.why, found.remedy)
