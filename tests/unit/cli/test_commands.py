@@ -37,6 +37,7 @@ def laneway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         (["load", "--data", "/nowhere"], {}, "Nothing runs in /nowhere; start `laneway up`"),
         (["fault", "orders", "slow", "--data", "/nowhere"], {}, "Nothing runs in /nowhere; start `laneway up`"),
         (["migrate", "nobody"], {}, "There is no service `nobody`; installed are:"),
+        (["service-config", "gateway"], {}, "`gateway` has no methods over gRPC; name a service that handles"),
         (
             ["migrate", "orders", "catalog"],
             {"LANEWAY_DATABASE_URL": "sqlite:////nowhere/all.db"},

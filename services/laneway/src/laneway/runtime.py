@@ -129,6 +129,7 @@ class Process:
 async def process(name: str, factory: Factory, settings: Settings) -> AsyncIterator[Process]:
     """Open what every role of a service needs; closes it at exit."""
     from laneway.lanes.grpc.channel import GrpcTransport
+    from laneway.lanes.grpc.connections import Connections
 
     async with AsyncExitStack() as stack:
         tracing = Tracing.for_settings(name, settings)
@@ -140,8 +141,11 @@ async def process(name: str, factory: Factory, settings: Settings) -> AsyncItera
         stack.push_async_callback(transport.close)
         pipelines = Pipelines(listeners=[metrics.breaker_changed], refused=metrics.refused)
         lanes = Lanes(transport, pipelines=pipelines, tracing=tracing, metrics=metrics, tuning=tuning)
+        metrics.registry.register(Connections())
         await stack.enter_async_context(running(tuning.keep()))
-        yield Process(factory(lanes), settings, tracing, metrics, tuning, health, lanes, pipelines)
+        service = factory(lanes)
+        transport.options = service.grpc
+        yield Process(service, settings, tracing, metrics, tuning, health, lanes, pipelines)
 
 
 async def serve_rest(name: str, factory: Factory, settings: Settings) -> None:
@@ -197,7 +201,7 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
             )
             duties += [relay.run(), Retention(back.store, holder=settings.instance).run()]
             duties += [projector.run() for projector in projectors(own.service, back.store, settings, own.metrics)]
-        server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port)
+        server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port, options=own.service.grpc)
         async with running(*duties):
             await server.start()
             own.health.begin()

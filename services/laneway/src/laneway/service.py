@@ -21,6 +21,7 @@ from laneway.domain.saga import Saga
 from laneway.domain.upcasting import Upcasters
 from laneway.errors import ConfigurationError
 from laneway.history.sagas import SagaView
+from laneway.lanes.grpc.options import GrpcOptions
 from laneway.lanes.rest.options import EdgeOptions
 from laneway.lanes.system import Act
 
@@ -57,7 +58,8 @@ class Service:
     """One deployable service.
 
     `expose` are clients of services whose `google.api.http` methods this one answers over REST; `routers` are
-    ordinary FastAPI routers beside them, and `edge` says what that door takes from outside. `migrations` is a folder
+    ordinary FastAPI routers beside them, and `edge` says what that door takes from outside. `grpc` says how connections
+    are kept, to the service and from it. `migrations` is a folder
     of Alembic versions for the author's own tables. A service without a `database` has nothing to commit and starts
     queued calls with their owners. `authenticate` tells, at the edge, from a request's headers who calls; without it
     everybody is anonymous. `authorize` decides on each call to the service's handlers, before it runs and before a kept
@@ -75,6 +77,7 @@ class Service:
         expose: Sequence[Client] = (),
         routers: Sequence["APIRouter"] = (),
         edge: EdgeOptions | None = None,
+        grpc: GrpcOptions | None = None,
         migrations: Path | None = None,
         database: bool = True,
         authenticate: Authenticate | None = None,
@@ -93,6 +96,7 @@ class Service:
         self.exposed = [method for client in expose for method in Contract.of([client.DESCRIPTOR]) if method.http]
         self.routers = routers
         self.edge = edge or EdgeOptions()
+        self.grpc = grpc or GrpcOptions()
         self.migrations = migrations
         self.authenticate = authenticate
         self._authorize = authorize

@@ -210,6 +210,20 @@ def pools(
     show_pools(lambda: fetch_pools(namespace, context), Console())
 
 
+@app.command("service-config")
+def service_config(service: str) -> None:
+    """Print the gRPC service config of a service: deadlines, retries and balancing, for clients that are not ours."""
+    _settings()
+    from laneway.contract.service_config import service_config as config_of
+    from laneway.errors import ConfigurationError
+    from laneway.runtime import describe
+
+    methods = describe(service).contract.methods
+    if not methods:
+        raise ConfigurationError(f"`{service}` has no methods over gRPC; name a service that handles a contract.")
+    print(json.dumps(config_of(methods.values()), indent=2))
+
+
 @app.command()
 def mailbox(
     smtp_port: Annotated[int, typer.Option(help="Port that takes mail.")] = 1025,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -12,38 +13,46 @@ from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
 from laneway.contract.model import Method
+from laneway.contract.service_config import CONNECTIONS
 from laneway.errors import FailedPrecondition, InvalidArgument, LanewayError, Unavailable, error_of
+from laneway.lanes.grpc.options import Compression, GrpcOptions
 from laneway.lanes.status import error_from
 from laneway.lanes.transport import Answer
 from laneway.telemetry import names
 
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 STATUS_DETAILS = "grpc-status-details-bin"
 
-_OPTIONS = [
-    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
-    # gRPC's own, transparent retries of what no server has begun; a policy of retries it is not given.
-    ("grpc.enable_retries", 1),
-    # A connection that ends is looked up anew; the default of 30 s would keep to replicas that are gone, and even a
-    # second fails the calls that come while two replicas stop one after the other.
-    ("grpc.dns_min_time_between_resolutions_ms", 100),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-]
+BALANCED = json.dumps(CONNECTIONS)
+"""No retries in it: they are the pipeline's. What an ending connection has surely not begun gRPC itself sends again."""
+
+
+COMPRESSIONS = {
+    Compression.NONE: grpc.Compression.NoCompression,
+    Compression.DEFLATE: grpc.Compression.Deflate,
+    Compression.GZIP: grpc.Compression.Gzip,
+}
 
 
 class GrpcTransport:
-    """One channel per service, made on the loop that first calls; see `laneway.lanes.transport.Transport`."""
+    """One channel per service, on the loop in which it was made; see `laneway.lanes.transport.Transport`.
 
-    def __init__(self, target_of: Callable[[str], str]) -> None:
+    Raises:
+        FailedPrecondition: no loop runs, as at import time.
+    """
+
+    def __init__(self, target_of: Callable[[str], str], options: GrpcOptions | None = None) -> None:
         self._target_of = target_of
+        self.options = options or GrpcOptions()
+        """Of the channels that are made from now on."""
         self._channels: dict[str, grpc.aio.Channel] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise FailedPrecondition(
+                "No event loop runs here, and a client belongs to one; make clients in the loop that calls them, "
+                "not at import time (a service's factory runs there).",
+                reason="NO_EVENT_LOOP",
+            ) from None
 
     async def unary(
         self, method: Method, request: Message, headers: Mapping[str, str], timeout: float | None
@@ -109,17 +118,18 @@ class GrpcTransport:
         return open_call(requests, timeout=timeout, metadata=_metadata(headers))
 
     def _channel(self, owner: str) -> grpc.aio.Channel:
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        if self._loop is not loop:
+        if self._loop is not asyncio.get_running_loop():
             raise FailedPrecondition(
                 "This client belongs to another event loop; make clients in the loop that calls them "
                 "(a service's factory runs there).",
                 reason="WRONG_EVENT_LOOP",
             )
         if owner not in self._channels:
-            self._channels[owner] = grpc.aio.insecure_channel(self._target_of(owner), options=_OPTIONS)
+            self._channels[owner] = grpc.aio.insecure_channel(
+                self._target_of(owner),
+                options=self.options.client_arguments(BALANCED),
+                compression=COMPRESSIONS[self.options.compression],
+            )
         return self._channels[owner]
 
     async def close(self) -> None:
@@ -167,4 +177,11 @@ def _error(error: grpc.aio.AioRpcError, method: Method) -> LanewayError:
     if error.code() is grpc.StatusCode.CANCELLED:
         # Our own cancellation is a CancelledError and a handler's has details: this is a server that stops.
         return Unavailable(f"{method.owner} stopped before it answered.", reason="INTERRUPTED")
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.search(details):
+        # gRPC's own code would be tried again, and counted against the far end.
+        text = f"{method.full_name}: {details}. Send less, or set GrpcOptions.message_bytes."
+        return InvalidArgument(text, reason="MESSAGE_TOO_LARGE")
     return error_of(code, details)
+
+
+_TOO_LARGE = re.compile(r"message larger than max", re.IGNORECASE)

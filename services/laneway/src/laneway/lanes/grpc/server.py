@@ -18,15 +18,13 @@ from laneway.call import Lane
 from laneway.contract.model import Method
 from laneway.errors import ConfigurationError, InvalidArgument, LanewayError
 from laneway.lanes.dispatch import Arrival, Dispatcher
-from laneway.lanes.grpc.channel import MAX_MESSAGE_BYTES, STATUS_DETAILS
+from laneway.lanes.grpc.channel import COMPRESSIONS, STATUS_DETAILS
+from laneway.lanes.grpc.options import GrpcOptions
 from laneway.lanes.status import status_of
 from laneway.lanes.transport import Answer
 from laneway.telemetry import names
 
 log = logging.getLogger(__name__)
-
-MAX_CONNECTION_AGE = 300.0
-"""Seconds; clients that balance over DNS find new replicas only when a connection ends."""
 
 LIVENESS = "liveness"
 """The name under which health says that the loop turns; the others say whether calls are taken."""
@@ -41,20 +39,15 @@ and more under load."""
 class GrpcServer:
     """Serves every method of a dispatcher that can be called."""
 
-    def __init__(self, dispatcher: Dispatcher, *, host: str, port: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, *, host: str, port: int, options: GrpcOptions | None = None) -> None:
+        options = options or GrpcOptions()
         self.port = port
         self._host = host
         self._dispatcher = dispatcher
         self._health = health.aio.HealthServicer()
         self._services = sorted({m.service_name for m in dispatcher.contract if not m.policy.subscription})
         self._server = grpc.aio.server(
-            options=[
-                ("grpc.max_connection_age_ms", round(MAX_CONNECTION_AGE * 1000)),
-                ("grpc.max_connection_age_grace_ms", 30_000),
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.so_reuseport", 0),
-            ]
+            options=options.server_arguments(), compression=COMPRESSIONS[options.compression]
         )
 
     async def start(self) -> None:
