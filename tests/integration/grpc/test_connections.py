@@ -23,6 +23,7 @@ from laneway.lanes.grpc.options import Compression, GrpcOptions
 from laneway.lanes.grpc.server import GrpcServer
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
+from tests.fixtures.names import Names, name_server
 from tests.fixtures.protos import service_of
 from tests.fixtures.proxy import proxy
 
@@ -55,7 +56,7 @@ class Replicas:
     def method(self, name: str) -> Method:
         return self.contract.methods[f"test.shelf.v1.Shelf.{name}"]
 
-    async def start(self, options: GrpcOptions | None = None) -> Replica:
+    async def start(self, options: GrpcOptions | None = None, *, host: str = "127.0.0.1", port: int = 0) -> Replica:
         reply = self.method("Put").output
 
         async def put(request: Any, call: Call) -> Any:
@@ -75,15 +76,19 @@ class Replicas:
         handlers: dict[str, Callable[..., Any]] = {"Put": put, "Watch": watch}
         by_name = {self.method(name).full_name: handler for name, handler in handlers.items()}
         dispatcher = Dispatcher(self.contract, by_name, surroundings=surroundings, metrics=Metrics())
-        replica = Replica(GrpcServer(dispatcher, host="127.0.0.1", port=0, options=options))
+        replica = Replica(GrpcServer(dispatcher, host=host, port=port, options=options))
         await replica.server.start()
         self.stack.push_async_callback(replica.server.stop, 0.1)
         self.running.append(replica)
         return replica
 
-    def client(self, options: GrpcOptions | None = None, *, port: int | None = None) -> GrpcTransport:
+    def client(
+        self, options: GrpcOptions | None = None, *, port: int | None = None, names: Names | None = None
+    ) -> GrpcTransport:
         ports = [replica.server.port for replica in self.running] if port is None else [port]
         target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
+        if names is not None:
+            target = f"dns://127.0.0.1:{names.port}/shelf.test:{port}"
         transport = GrpcTransport(lambda _: target, options)
         self.stack.push_async_callback(transport.close)
         return transport
@@ -141,12 +146,17 @@ async def test_calls_are_spread_over_the_replicas(replicas: Replicas) -> None:
 
 
 async def test_a_replica_that_drains_fails_no_call(replicas: Replicas) -> None:
-    leaving, staying = await replicas.start(), await replicas.start()
-    async with customers(replicas, replicas.client()) as ended:
-        await until(lambda: leaving.calls > 50 and staying.calls > 50)
-        await leaving.server.stop(5, drain=0.05)
-        had = staying.calls
-        await until(lambda: staying.calls > had + 50)
+    options = GrpcOptions(connection_age_seconds=0.2)
+    async with name_server("127.0.0.2") as names:
+        leaving = await replicas.start(options, host="127.0.0.2")
+        port = leaving.server.port
+        async with customers(replicas, replicas.client(names=names, port=port)) as ended:
+            await until(lambda: leaving.calls > 50)
+            coming = await replicas.start(options, host="127.0.0.3", port=port)
+            names.addresses = ["127.0.0.3"]  # as a rolling update does it: ready, then the other is told to stop
+            await leaving.server.stop(5, drain=1)
+            had = coming.calls
+            await until(lambda: coming.calls > had + 50)
     assert set(ended) == {"done"}
 
 
@@ -190,7 +200,7 @@ async def test_metrics_tell_of_each_connection(replicas: Replicas) -> None:
         await replicas.put(client)
     started = told("client", "laneway_grpc_connections_streams_started")
     for replica in (one, two):
-        assert started[f"127.0.0.1:{replica.server.port}"] == replica.calls + 1  # which watches its health
+        assert started[f"127.0.0.1:{replica.server.port}"] == replica.calls
     assert told("server", "laneway_grpc_connections_open")["127.0.0.1"] >= 2
     await client.close()
     await until(lambda: not told("client", "laneway_grpc_connections_open"))

@@ -20,11 +20,9 @@ TOKENS = 10
 SHORTEST_BACKOFF = 0.01
 """Seconds. With one of 1 ms, gRPC 1.85 loses two of five retries: the call then hangs until its deadline."""
 
-CONNECTIONS: dict[str, Any] = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "healthCheckConfig": {"serviceName": ""},
-}
-"""Calls go round the replicas, and not to one that says it takes none: a replica that drains fails no call."""
+CONNECTIONS: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+"""Calls go round the replicas. Health is not watched: a client whose every replica says that it drains fails its calls
+at once, and does not look for those that have taken their place."""
 
 _RETRIED = sorted(code.name for code in TRANSIENT - {Code.CANCELLED, Code.DEADLINE_EXCEEDED})
 

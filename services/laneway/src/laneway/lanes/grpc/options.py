@@ -31,11 +31,12 @@ class GrpcOptions:
     """Between pings on a connection that carries calls but no data: finds a far end that is gone without a word."""
     keepalive_timeout_seconds: float = 5.0
     """For the answer to a ping; without it the connection, and what it carries, ends."""
-    connection_age_seconds: float = 300.0
-    """After which a server lets go of a connection, with a fifth more or less: clients that balance over DNS find new
-    replicas only when a connection ends. No call fails of it."""
-    connection_grace_seconds: float = 30.0
-    """For the calls that an aged connection still carries; longer ones end UNAVAILABLE."""
+    connection_age_seconds: float = 10.0
+    """After which a server lets go of a connection, with a tenth more or less: clients that balance over DNS find other
+    replicas only when a connection ends. No call fails of it. A server that drains for longer than this has no
+    connection left when it stops, and so no call that meets its end."""
+    connection_grace_seconds: float = 3600.0
+    """For the streams that an aged connection still carries; longer ones end UNAVAILABLE."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -70,7 +71,7 @@ class GrpcOptions:
             # even a second fails the calls that come while two replicas stop one after the other.
             ("grpc.dns_min_time_between_resolutions_ms", 100),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 1_000),  # the time a connection is given to stand
             ("grpc.max_reconnect_backoff_ms", 1_000),
         ]
 
