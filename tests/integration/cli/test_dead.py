@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from laneway.store import Store, migrations, outbox
+from laneway.store import Store, migrations, outbox, turns
 from laneway.store.outbox import OutboxMessage
 from shop.notifications.v1.notifications_pb2 import SendEmailRequest
 
@@ -82,7 +82,7 @@ def test_a_pipe_gets_plain_aligned_text(rows: Outbox) -> None:
 
     head, line = rows.dead("list").splitlines()
 
-    assert head.split() == ["id", "producer", "queue", "method", "attempts", "parked", "error"]
+    assert head.split() == ["id", "producer", "queue", "method", "attempts", "parked", "holds", "error"]
     assert line.split()[:5] == ["mail-1", "notifications", "notifications.email", "SendEmail", "8"]
     assert line.rstrip().endswith("UNAVAILABLE: The mail server takes no mail: SMTPConnectError")
     assert "\x1b" not in line
@@ -104,6 +104,8 @@ def test_a_program_gets_json(rows: Outbox) -> None:
         "skippedAt": None,
         "error": "SMTP 550",
         "trace": TRACE,
+        "orderKey": None,
+        "holds": 0,
     }
 
 
@@ -201,3 +203,20 @@ def test_in_a_pod_the_one_database_of_its_service_is_looked_at_once(tmp_path: Pa
     ended = laneway("dead", "list", "--format", "json", LANEWAY_DATABASE_URL=url)
 
     assert [each["id"] for each in json.loads(ended.stdout)] == ["mail-1"]
+
+
+def test_one_that_holds_its_key_says_how_many_wait_and_lets_them_go_when_it_is_skipped(rows: Outbox) -> None:
+    queue = [replace(MAIL, id=f"mail-{n}", order_key="ada") for n in range(3)]
+
+    async def hold(store: Store) -> None:
+        await store.commit([outbox.insert(queue)])
+        await store.commit(turns.place(await turns.newcomers(store, 10)))
+        await store.commit([outbox.park("mail-0", 8, "SMTP 550", 100.0)])
+
+    rows.do(hold)
+    [letter] = json.loads(rows.dead("list", "--format", "json"))
+    assert (letter["id"], letter["orderKey"], letter["holds"]) == ("mail-0", "ada", 2)
+
+    rows.dead("skip", "mail-0")
+    due = rows.do(lambda store: outbox.due(store, ("notifications", "email"), 1e12, 10))
+    assert [each.id for each in due] == ["mail-1"]

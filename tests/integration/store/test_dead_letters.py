@@ -73,15 +73,15 @@ async def test_a_redriven_one_keeps_its_id_and_has_all_its_attempts_again(store:
 async def test_what_is_not_dead_is_neither_redriven_nor_skipped_nor_dropped(store: Store) -> None:
     alive = message("a", due_at=10.0)
     await store.commit([outbox.insert([alive])])
-    for change in (dead_letters.redrive({"a": NOW}), dead_letters.skip(["a"], NOW), dead_letters.drop(["a"])):
-        await store.commit([change])
+    for change in ([dead_letters.redrive({"a": NOW})], dead_letters.skip([alive], NOW), dead_letters.drop([alive])):
+        await store.commit(change)
 
     assert await outbox.get(store, "a") == alive
 
 
 async def test_a_skipped_one_stays_on_record_and_is_counted_no_more(store: Store) -> None:
     await park(store, message("a"), message("b"))
-    await store.commit([dead_letters.skip(["a"], NOW)])
+    await store.commit(dead_letters.skip([message("a")], NOW))
 
     assert await found(store) == ["b"]
     assert await found(store, skipped=True) == ["a"]
@@ -92,7 +92,7 @@ async def test_a_skipped_one_stays_on_record_and_is_counted_no_more(store: Store
 async def test_skipping_twice_keeps_the_first_moment(store: Store) -> None:
     await park(store, message("a"))
     for now in (NOW, NOW + 1):
-        await store.commit([dead_letters.skip(["a"], now)])
+        await store.commit(dead_letters.skip([message("a")], now))
 
     [skipped] = await dead_letters.find(store, Selection(skipped=True), 1)
     assert skipped.skipped_at == NOW
@@ -100,7 +100,7 @@ async def test_skipping_twice_keeps_the_first_moment(store: Store) -> None:
 
 async def test_a_skipped_one_may_be_redriven_after_all(store: Store) -> None:
     await park(store, message("a"))
-    await store.commit([dead_letters.skip(["a"], NOW)])
+    await store.commit(dead_letters.skip([message("a")], NOW))
     await store.commit([dead_letters.redrive({"a": NOW})])
 
     assert await due(store, NOW) == ["a"]
@@ -109,7 +109,7 @@ async def test_a_skipped_one_may_be_redriven_after_all(store: Store) -> None:
 
 async def test_a_dropped_one_is_gone(store: Store) -> None:
     await park(store, message("a"), message("b"))
-    await store.commit([dead_letters.drop(["a"])])
+    await store.commit(dead_letters.drop([message("a")]))
 
     assert await outbox.get(store, "a") is None
     assert await found(store) == ["b"]

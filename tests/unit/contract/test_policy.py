@@ -110,3 +110,11 @@ def test_without_them_a_queue_is_of_normal_priority_and_has_no_schedule(method) 
 def test_a_schedule_that_cannot_be_obeyed_is_refused(method, schedule: str) -> None:
     with pytest.raises(ConfigurationError, match=r"queue\.schedule\.(cron|timezone) is"):
         method(f"option (laneway.v1.call) = {{idempotency {{}} queue {{schedule {{{schedule}}}}}}};")
+
+
+def test_an_order_is_by_a_string_of_the_request(method) -> None:
+    stated = "option (laneway.v1.call) = {{idempotency {{}} queue {{order_by: '{}'}}}};"
+    assert method(stated.format("inner.key")).policy.work.order_by == "inner.key"
+    for path, problem in (("nobody", "has no field `nobody`"), ("tags", "`tags` is not a single string")):
+        with pytest.raises(ConfigurationError, match=rf"queue\.order_by `{path}`: .*{problem}"):
+            method(stated.format(path))

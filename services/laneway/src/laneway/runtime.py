@@ -422,6 +422,7 @@ async def _registered(method: Method, service: Service, lanes: Lanes) -> bool:
         queue=subscription.queue,
         event=method.input.DESCRIPTOR.full_name,
         from_start=subscription.from_start,
+        order_by=subscription.order_by,
     )
     try:
         await lanes.call(REGISTER.at(method.event_producer), request)

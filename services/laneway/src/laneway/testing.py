@@ -315,6 +315,7 @@ class _Host:
                 queue=subscription.queue,
                 event=method.input.DESCRIPTOR.full_name,
                 from_start=subscription.from_start,
+                order_by=subscription.order_by,
             )
             at = REGISTER.at(producer.service.name)
             await producer.dispatcher.unary(at, request, Arrival(lane=Lane.GRPC))

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
@@ -22,7 +22,7 @@ from laneway.cli import discovery
 from laneway.errors import ConfigurationError, NotFound
 from laneway.runtime import describe
 from laneway.settings import Settings
-from laneway.store import Store, Write, dead_letters, migrations
+from laneway.store import Store, Write, dead_letters, migrations, turns
 from laneway.store.dead_letters import Selection
 from laneway.store.outbox import OutboxMessage
 
@@ -51,6 +51,13 @@ class Letter:
 
     producer: str
     message: OutboxMessage
+    holds: int = 0
+
+    @classmethod
+    async def of(cls, producer: str, store: Store, message: OutboxMessage) -> Self:
+        """The letter, with how many messages of its key wait for it."""
+        waiting = [await turns.behind(store, key) for key in turns.key_of(message) if message.skipped_at is None]
+        return cls(producer, message, sum(waiting))
 
     @property
     def queue(self) -> str:
@@ -76,6 +83,8 @@ class Letter:
             "skippedAt": _moment(message.skipped_at),
             "error": message.error,
             "trace": self.trace,
+            "orderKey": message.order_key,
+            "holds": self.holds,
         }
 
 
@@ -93,7 +102,7 @@ class Desk:
         async with self._outboxes() as outboxes:
             for producer, store in outboxes.items():
                 found = await dead_letters.find(store, self._order.selection, limit)
-                letters += [Letter(producer, message) for message in found]
+                letters += [await Letter.of(producer, store, message) for message in found]
         letters = sorted(letters, key=lambda letter: (letter.message.parked_at or 0.0, letter.message.id))[:limit]
         if as_json:
             print(json.dumps([letter.to_json() for letter in letters], indent=1))
@@ -108,7 +117,7 @@ class Desk:
             for producer, store in outboxes.items():
                 for skipped in (False, True):
                     for message in await dead_letters.find(store, Selection(ids=(id,), skipped=skipped), 1):
-                        self._show(Letter(producer, message), as_json=as_json)
+                        self._show(await Letter.of(producer, store, message), as_json=as_json)
                         return
         raise _unknown([id])
 
@@ -116,12 +125,12 @@ class Desk:
         """Give them all their attempts again, `rate` a second."""
         begin, done = time.time(), 0
 
-        def writes(messages: Sequence[OutboxMessage]) -> Write:
+        def writes(messages: Sequence[OutboxMessage]) -> list[Write]:
             nonlocal done
             pause = 0.0 if rate is None else 1 / rate
             due = {message.id: begin + (done + place) * pause for place, message in enumerate(messages)}
             done += len(messages)
-            return dead_letters.redrive(due)
+            return [dead_letters.redrive(due)]
 
         count = await self._each(writes)
         last = "" if rate is None or count < 2 else f"; the last of them in {(count - 1) / rate:.0f} s"
@@ -129,7 +138,7 @@ class Desk:
 
     async def skip(self) -> None:
         """Leave them undone, on record."""
-        count = await self._each(lambda messages: dead_letters.skip([each.id for each in messages], time.time()))
+        count = await self._each(lambda messages: dead_letters.skip(messages, time.time()))
         print(f"{count} skipped")
 
     async def drop(self, *, confirm: Callable[[int], bool] | None) -> None:
@@ -137,15 +146,15 @@ class Desk:
         if confirm is not None and not confirm(await self._count()):
             print("0 dropped")
             return
-        print(f"{await self._each(lambda messages: dead_letters.drop([each.id for each in messages]))} dropped")
+        print(f"{await self._each(dead_letters.drop)} dropped")
 
-    async def _each(self, write: Callable[[Sequence[OutboxMessage]], Write]) -> int:
+    async def _each(self, write: Callable[[Sequence[OutboxMessage]], Sequence[Write]]) -> int:
         """Change the chosen ones, a batch in a transaction; how many there were."""
         changed: set[str] = set()
         async with self._outboxes() as outboxes:
             for store in outboxes.values():
                 async for batch in _batches(store, self._bounded()):
-                    await store.commit([write(batch)])
+                    await store.commit(write(batch))
                     changed |= {message.id for message in batch}
                     if self._console.is_terminal and len(batch) == BATCH:
                         print(f"{len(changed)} …", file=sys.stderr)
@@ -227,7 +236,7 @@ def _table(letters: Sequence[Letter], now: float) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("id", "producer", "queue", "method"):
         table.add_column(column, no_wrap=True)
-    for column in ("attempts", "parked"):
+    for column in ("attempts", "parked", "holds"):
         table.add_column(column, no_wrap=True, justify="right")
     table.add_column("error", overflow="fold")
     for letter in letters:
@@ -239,6 +248,7 @@ def _table(letters: Sequence[Letter], now: float) -> Table:
             message.method.rpartition(".")[2],
             str(message.attempts),
             _age(now - (message.parked_at or now)),
+            str(letter.holds or ""),
             Text(" ".join((message.error or "").split())),
         )
     return table

@@ -216,6 +216,12 @@ def _of_its_queue(method: Method) -> Iterator[Contradiction]:
             "a queued call is delivered at least once",
             "declare `idempotency {}` or an idempotency_level",
         )
+    order_by = method.work.order_by if method.work else None
+    problem = path_problem(descriptor_of(method.input), order_by) if order_by is not None else None
+    if problem:
+        part = "queue" if method.policy.queue else "subscribe"
+        remedy = "name a single string field of the request"
+        yield Contradiction("ORDER_FIELD", f"{part}.order_by `{order_by}`: {problem}", remedy)
 
 
 def _of_its_subscription(method: Method) -> Iterator[Contradiction]:
@@ -236,14 +242,15 @@ def _of_its_subscription(method: Method) -> Iterator[Contradiction]:
 def _of_its_key(method: Method, path: str | None) -> Iterator[Contradiction]:
     if method.streaming:
         yield Contradiction("KEY_ON_STREAM", "idempotency of streams is not supported", "remove `idempotency`")
-    problem = _key_problem(descriptor_of(method.input), path) if path else None
+    problem = path_problem(descriptor_of(method.input), path) if path else None
     if problem:
         yield Contradiction(
             "KEY_FIELD", f"idempotency.key `{path}`: {problem}", "name a single string field of the request"
         )
 
 
-def _key_problem(message: Descriptor, path: str) -> str | None:
+def path_problem(message: Descriptor, path: str) -> str | None:
+    """Why a path leads to no single string of a message."""
     *parents, last = path.split(".")
     for name in parents:
         found = message.fields_by_name.get(name)

@@ -158,13 +158,14 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """How a worker runs the messages of a queue."""
+    """How a worker runs the messages of a queue; those of one key, the request's field `order_by`, in order."""
 
     queue: str
     run_timeout: float
     max_attempts: int
     initial_backoff: float
     max_backoff: float
+    order_by: str | None = None
 
     def problems(self) -> Iterator[str]:
         """What cannot be obeyed."""

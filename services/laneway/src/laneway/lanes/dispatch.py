@@ -347,7 +347,7 @@ class Dispatcher:
         if call.effects.messages:
             spans, call.effects.publishing = call.effects.publishing, []
             self._publishing.offer(call.effects.messages, spans)
-        if call.effects.events:
+        if call.effects.events or call.effects.later:
             self._publishing.wake()
 
     @property

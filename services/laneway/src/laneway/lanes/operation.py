@@ -9,9 +9,9 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
-from laneway.contract.model import Method
+from laneway.contract.model import Method, read_path
 from laneway.contract.policy import Priority
-from laneway.errors import FailedPrecondition, InvalidArgument
+from laneway.errors import FailedPrecondition, InvalidArgument, Violation
 from laneway.store.operations import Operation, State
 from laneway.store.outbox import OutboxMessage
 
@@ -79,7 +79,7 @@ def queued(
     work = method.policy.queue
     if work is None:
         raise FailedPrecondition(f"{method.full_name} cannot be started; declare `queue {{}}` in its contract.")
-    starts = timing.starts(now)
+    starts, key = timing.starts(now), _order_key(method, request, work.order_by)
     return OutboxMessage(
         id=operation,
         service=method.owner,
@@ -87,11 +87,22 @@ def queued(
         method=method.full_name,
         payload=request.SerializeToString(),
         headers=dict(headers),
-        due_at=now + PUBLISH_GRACE if timing.is_now else starts,
+        due_at=now + PUBLISH_GRACE if timing.is_now and key is None else starts,
         start_by=None if work.start_within is None else starts + work.start_within,
         created_at=now,
         priority=work.priority if timing.priority is None else timing.priority,
+        order_key=key,
     )
+
+
+def _order_key(method: Method, request: Message, order_by: str | None) -> str | None:
+    if order_by is None:
+        return None
+    key = read_path(request, order_by)
+    if not key:
+        sentence = f"{method.full_name} is ordered by `{order_by}`, which is empty."
+        raise InvalidArgument(sentence, violations=[Violation(order_by, "must not be empty")])
+    return key
 
 
 def as_message(owner: str, operation: Operation) -> operations_pb2.Operation:

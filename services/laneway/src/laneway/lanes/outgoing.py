@@ -213,8 +213,9 @@ class Lanes:
         )
         headers = {**who.headers, **({names.IDEMPOTENCY_KEY: key} if key else {})}
         self._tracing.inject(headers, span)
-        start = caller.start if when.is_now else caller.start_later
-        start(queued(method, request, operation, headers, caller.now(), when), span)
+        message = queued(method, request, operation, headers, caller.now(), when)
+        collect = caller.start if when.is_now and message.order_key is None else caller.start_later
+        collect(message, span)
         return Started(operation_name(method.owner, operation), method, self)
 
     async def _accept(

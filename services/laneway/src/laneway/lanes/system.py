@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from opentelemetry.trace import SpanKind
 
 from laneway.call import Call
-from laneway.contract.model import Contract, Method, method_of, owner_of, published
+from laneway.contract.model import Contract, Method, method_of, owner_of, path_problem, published
 from laneway.contract.policy import Priority
 from laneway.domain.saga import Action, Saga
 from laneway.errors import InvalidArgument, NotFound
@@ -135,13 +135,13 @@ class SystemHandlers:
         when = _timing(request)
         message = queued(method, payload, operation, headers, call.now(), when)
         call.execute_write(operations.create(operation, method.full_name, now=call.now(), start_by=message.start_by))
-        start = call.start if when.is_now else call.start_later
-        start(message, span)
+        collect = call.start if when.is_now and message.order_key is None else call.start_later
+        collect(message, span)
         return operations_pb2.Operation(name=operation_name(self._service, operation))
 
     async def register(self, request: system_pb2.RegisterRequest, call: Call) -> system_pb2.RegisterResponse:
         """Register a subscription; it exists already after the first time."""
-        self._refuse_what_nobody_may_hear(request.event)
+        self._refuse_what_nobody_may_hear(request.event, request.order_by)
         call.execute_write(
             subscriptions.register(
                 request.method,
@@ -150,11 +150,12 @@ class SystemHandlers:
                 event_type=request.event,
                 from_start=request.from_start,
                 now=call.now(),
+                order_by=request.order_by or None,
             )
         )
         return system_pb2.RegisterResponse()
 
-    def _refuse_what_nobody_may_hear(self, event: str) -> None:
+    def _refuse_what_nobody_may_hear(self, event: str, order_by: str) -> None:
         try:
             descriptor = descriptor_pool.Default().FindMessageTypeByName(event)
         except KeyError:
@@ -164,6 +165,8 @@ class SystemHandlers:
                 f"{event} is not an event that {self._service} publishes; subscribe to one that is `published`.",
                 reason="EVENT_NOT_PUBLISHED",
             )
+        if order_by and (problem := path_problem(descriptor, order_by)):
+            raise InvalidArgument(f"order_by `{order_by}`: {problem}.", reason="ORDER_UNKNOWN")
 
     async def get_operation(self, request: operations_pb2.GetOperationRequest, _: Call) -> operations_pb2.Operation:
         """How a queued call stands."""

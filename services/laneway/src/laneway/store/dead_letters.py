@@ -7,9 +7,10 @@ stay undone, on record) or drop them. Must not know how people are asked.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Double, bindparam, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Double, and_, bindparam, case, delete, select, tuple_, update
 
-from laneway.store.outbox import COLUMNS, OutboxMessage
+from laneway.store import turns
+from laneway.store.outbox import COLUMNS, OutboxMessage, Turn
 from laneway.store.schema import outbox
 from laneway.store.store import Store
 from laneway.store.transaction import Write
@@ -70,19 +71,38 @@ def redrive(due: Mapping[str, float]) -> Write:
     return Write(_REDRIVE, [{"of_id": id, "at": at} for id, at in due.items()])
 
 
-def skip(ids: Sequence[str], now: float) -> Write:
-    """Leave dead letters undone, on record."""
-    return Write(update(outbox).where(outbox.c.id.in_(ids), _WAITS).values(skipped_at=now))
+def skip(messages: Sequence[OutboxMessage], now: float) -> list[Write]:
+    """Leave dead letters undone, on record; what waited behind them goes on."""
+    skipped = update(outbox).where(outbox.c.id.in_(_ids(messages)), _WAITS)
+    gone = case((outbox.c.order_key.is_not(None), int(Turn.BEHIND)), else_=outbox.c.turn)
+    return [Write(skipped.values(skipped_at=now, turn=gone)), *_pass_on(messages)]
 
 
-def drop(ids: Sequence[str]) -> Write:
-    """Forget dead letters."""
-    return Write(delete(outbox).where(outbox.c.id.in_(ids), outbox.c.parked_at.is_not(None)))
+def drop(messages: Sequence[OutboxMessage]) -> list[Write]:
+    """Forget dead letters; what waited behind them goes on."""
+    forgotten = delete(outbox).where(outbox.c.id.in_(_ids(messages)), outbox.c.parked_at.is_not(None))
+    return [Write(forgotten), *_pass_on(messages)]
+
+
+def _ids(messages: Sequence[OutboxMessage]) -> list[str]:
+    return [message.id for message in messages]
+
+
+def _pass_on(messages: Sequence[OutboxMessage]) -> list[Write]:
+    return turns.pass_on([key for message in messages for key in turns.key_of(message)])
 
 
 _WAITS = outbox.c.parked_at.is_not(None) & outbox.c.skipped_at.is_(None)
+_COMES_BACK = and_(outbox.c.order_key.is_not(None), outbox.c.skipped_at.is_not(None))
 _REDRIVE = (
     update(outbox)
     .where(outbox.c.id == bindparam("of_id"), outbox.c.parked_at.is_not(None))
-    .values(parked_at=None, skipped_at=None, start_by=None, attempts=0, due_at=bindparam("at", type_=Double()))
+    .values(
+        parked_at=None,
+        skipped_at=None,
+        start_by=None,
+        attempts=0,
+        due_at=bindparam("at", type_=Double()),
+        turn=case((_COMES_BACK, int(Turn.NEW)), else_=outbox.c.turn),
+    )
 )

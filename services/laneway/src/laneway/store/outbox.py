@@ -6,6 +6,7 @@ the broker.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from enum import IntEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -27,6 +28,15 @@ from laneway.store.schema import outbox
 from laneway.store.store import Store
 from laneway.store.transaction import Write
 
+
+class Turn(IntEnum):
+    """Whether a message may be published: those of a key wait for their turns."""
+
+    FREE = 0
+    NEW = 1
+    BEHIND = 2
+
+
 PRIORITIES = (0, 3, 6)
 """Every priority that a message may have."""
 
@@ -43,6 +53,7 @@ class OutboxMessage:
         start_by: after this moment it must not start any more.
         subscription: the subscriber's method, when the message is an event.
         priority: of those that are due, lower numbers go first.
+        order_key: messages of one key in a queue are delivered one at a time and in order; see `laneway.store.turns`.
         skipped_at: when a person has said that this dead letter stays undone; it is kept on record.
     """
 
@@ -61,6 +72,7 @@ class OutboxMessage:
     subscription: str | None = None
     skipped_at: float | None = None
     priority: int = NORMAL
+    order_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ class QueueCounts:
 
     Attributes:
         due: to be published now.
-        waiting: due later: copies that are with the broker, delays and retries.
+        waiting: due later: copies that are with the broker, delays and retries, and what waits for its turn.
         parked: dead letters that wait for a person; what was skipped does not.
         oldest_due_at: since when the oldest due one is due.
         oldest_demand_at: since when the oldest due one waits for a worker: it was written, or has become due again.
@@ -90,7 +102,7 @@ class QueueCounts:
 
 def insert(messages: Sequence[OutboxMessage]) -> Write:
     """Write messages; an id that exists is a `DuplicateKey`."""
-    rows = [{**asdict(message), "headers": dict(message.headers)} for message in messages]
+    rows = [{**asdict(each), "headers": dict(each.headers), "turn": _turn_at_first(each)} for each in messages]
     return Write(_INSERT, rows, expect=len(rows))
 
 
@@ -147,6 +159,10 @@ def park(id: str, attempt: int, error: str, now: float) -> Write:
     """Attempt `attempt` was the last: the message is a dead letter, and waits for a person."""
     statement = update(outbox).where(outbox.c.id == id, outbox.c.parked_at.is_(None))
     return Write(statement.values(parked_at=now, attempts=attempt, error=error))
+
+
+def _turn_at_first(message: OutboxMessage) -> int:
+    return Turn.FREE if message.order_key is None else Turn.NEW
 
 
 _MOMENT = 5.0

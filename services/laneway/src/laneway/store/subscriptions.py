@@ -28,9 +28,19 @@ class Subscription:
     from_start: bool
     cursor: Cursor
     created_at: float
+    order_by: str | None = None
 
 
-def register(name: str, *, service: str, queue: str, event_type: str, from_start: bool, now: float) -> Write:
+def register(
+    name: str,
+    *,
+    service: str,
+    queue: str,
+    event_type: str,
+    from_start: bool,
+    now: float,
+    order_by: str | None = None,
+) -> Write:
     """Subscribe from now on, or from the first event of the log. Again: the queue may change, the cursor stays."""
     end_tx = literal(START.tx) if from_start else log_order.end_tx()
     end_position = literal(START.position) if from_start else log_order.end_position()
@@ -43,12 +53,13 @@ def register(name: str, *, service: str, queue: str, event_type: str, from_start
         cursor_tx=end_tx,
         cursor_position=end_position,
         created_at=now,
+        order_by=order_by,
     )
     new = statement.excluded
     return Write(
         statement.on_conflict_do_update(
             index_elements=["name"],
-            set_={"service": new.service, "queue": new.queue, "event_type": new.event_type},
+            set_={"service": new.service, "queue": new.queue, "event_type": new.event_type, "order_by": new.order_by},
         )
     )
 
@@ -90,6 +101,7 @@ def _subscription(row: Row) -> Subscription:
         from_start=row.from_start,
         cursor=Cursor(row.cursor_tx, row.cursor_position),
         created_at=row.created_at,
+        order_by=row.order_by,
     )
 
 

@@ -134,7 +134,7 @@ class Breaker(_message.Message):
     def __init__(self, failure_rate: _Optional[float] = ..., minimum_calls: _Optional[int] = ..., window: _Optional[int] = ..., consecutive_failures: _Optional[int] = ..., open_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., half_open_calls: _Optional[int] = ..., window_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., slow_call_rate: _Optional[float] = ..., slow_call_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[Breaker.Mode, str]] = ...) -> None: ...
 
 class Queue(_message.Message):
-    __slots__ = ("use", "name", "start_within", "run_timeout", "max_attempts", "initial_backoff", "max_backoff", "priority", "schedule")
+    __slots__ = ("use", "name", "start_within", "run_timeout", "max_attempts", "initial_backoff", "max_backoff", "priority", "schedule", "order_by")
     class Use(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         USE_UNSPECIFIED: _ClassVar[Queue.Use]
@@ -162,6 +162,7 @@ class Queue(_message.Message):
     MAX_BACKOFF_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     use: Queue.Use
     name: str
     start_within: _duration_pb2.Duration
@@ -171,7 +172,8 @@ class Queue(_message.Message):
     max_backoff: _duration_pb2.Duration
     priority: Queue.Priority
     schedule: Schedule
-    def __init__(self, use: _Optional[_Union[Queue.Use, str]] = ..., name: _Optional[str] = ..., start_within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[_Union[Queue.Priority, str]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ...) -> None: ...
+    order_by: str
+    def __init__(self, use: _Optional[_Union[Queue.Use, str]] = ..., name: _Optional[str] = ..., start_within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[_Union[Queue.Priority, str]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class Schedule(_message.Message):
     __slots__ = ("cron", "timezone", "missed")
@@ -192,20 +194,22 @@ class Schedule(_message.Message):
     def __init__(self, cron: _Optional[str] = ..., timezone: _Optional[str] = ..., missed: _Optional[_Union[Schedule.Missed, str]] = ...) -> None: ...
 
 class Subscribe(_message.Message):
-    __slots__ = ("queue", "from_start", "run_timeout", "max_attempts", "initial_backoff", "max_backoff")
+    __slots__ = ("queue", "from_start", "run_timeout", "max_attempts", "initial_backoff", "max_backoff", "order_by")
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     FROM_START_FIELD_NUMBER: _ClassVar[int]
     RUN_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     INITIAL_BACKOFF_FIELD_NUMBER: _ClassVar[int]
     MAX_BACKOFF_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     queue: str
     from_start: bool
     run_timeout: _duration_pb2.Duration
     max_attempts: int
     initial_backoff: _duration_pb2.Duration
     max_backoff: _duration_pb2.Duration
-    def __init__(self, queue: _Optional[str] = ..., from_start: _Optional[bool] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    order_by: str
+    def __init__(self, queue: _Optional[str] = ..., from_start: _Optional[bool] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("published",)

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from laneway.v1 import call_pb2 as laneway_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17laneway/v1/system.proto\x12\nlaneway.v1\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15laneway/v1/call.proto\"\xfd\x01\n\x0cStartRequest\x12\x13\n\x06method\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07payload\x18\x02 \x01(\x0cH\x01\x88\x01\x01\x12+\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12-\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationH\x03\x88\x01\x01\x12\x31\n\x08priority\x18\x05 \x01(\x0e\x32\x1a.laneway.v1.Queue.PriorityH\x04\x88\x01\x01\x42\t\n\x07_methodB\n\n\x08_payloadB\x05\n\x03_atB\x08\n\x06_afterB\x0b\n\t_priority\"\xb7\x01\n\x0fRegisterRequest\x12\x13\n\x06method\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07service\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05queue\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x12\n\x05\x65vent\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x17\n\nfrom_start\x18\x05 \x01(\x08H\x04\x88\x01\x01\x42\t\n\x07_methodB\n\n\x08_serviceB\x08\n\x06_queueB\x08\n\x06_eventB\r\n\x0b_from_start\"\x12\n\x10RegisterResponse2T\n\x08\x41\x63\x63\x65ptor\x12H\n\x05Start\x12\x18.laneway.v1.StartRequest\x1a\x1d.google.longrunning.Operation\"\x06\xf2\x91&\x02\x12\x00\x32V\n\rSubscriptions\x12\x45\n\x08Register\x12\x1b.laneway.v1.RegisterRequest\x1a\x1c.laneway.v1.RegisterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17laneway/v1/system.proto\x12\nlaneway.v1\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15laneway/v1/call.proto\"\xfd\x01\n\x0cStartRequest\x12\x13\n\x06method\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07payload\x18\x02 \x01(\x0cH\x01\x88\x01\x01\x12+\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12-\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationH\x03\x88\x01\x01\x12\x31\n\x08priority\x18\x05 \x01(\x0e\x32\x1a.laneway.v1.Queue.PriorityH\x04\x88\x01\x01\x42\t\n\x07_methodB\n\n\x08_payloadB\x05\n\x03_atB\x08\n\x06_afterB\x0b\n\t_priority\"\xdb\x01\n\x0fRegisterRequest\x12\x13\n\x06method\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07service\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05queue\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x12\n\x05\x65vent\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x17\n\nfrom_start\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12\x15\n\x08order_by\x18\x06 \x01(\tH\x05\x88\x01\x01\x42\t\n\x07_methodB\n\n\x08_serviceB\x08\n\x06_queueB\x08\n\x06_eventB\r\n\x0b_from_startB\x0b\n\t_order_by\"\x12\n\x10RegisterResponse2T\n\x08\x41\x63\x63\x65ptor\x12H\n\x05Start\x12\x18.laneway.v1.StartRequest\x1a\x1d.google.longrunning.Operation\"\x06\xf2\x91&\x02\x12\x00\x32V\n\rSubscriptions\x12\x45\n\x08Register\x12\x1b.laneway.v1.RegisterRequest\x1a\x1c.laneway.v1.RegisterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,11 +40,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTREQUEST']._serialized_start=165
   _globals['_STARTREQUEST']._serialized_end=418
   _globals['_REGISTERREQUEST']._serialized_start=421
-  _globals['_REGISTERREQUEST']._serialized_end=604
-  _globals['_REGISTERRESPONSE']._serialized_start=606
-  _globals['_REGISTERRESPONSE']._serialized_end=624
-  _globals['_ACCEPTOR']._serialized_start=626
-  _globals['_ACCEPTOR']._serialized_end=710
-  _globals['_SUBSCRIPTIONS']._serialized_start=712
-  _globals['_SUBSCRIPTIONS']._serialized_end=798
+  _globals['_REGISTERREQUEST']._serialized_end=640
+  _globals['_REGISTERRESPONSE']._serialized_start=642
+  _globals['_REGISTERRESPONSE']._serialized_end=660
+  _globals['_ACCEPTOR']._serialized_start=662
+  _globals['_ACCEPTOR']._serialized_end=746
+  _globals['_SUBSCRIPTIONS']._serialized_start=748
+  _globals['_SUBSCRIPTIONS']._serialized_end=834
 # @@protoc_insertion_point(module_scope)

@@ -26,18 +26,20 @@ class StartRequest(_message.Message):
     def __init__(self, method: _Optional[str] = ..., payload: _Optional[bytes] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[_Union[_call_pb2.Queue.Priority, str]] = ...) -> None: ...
 
 class RegisterRequest(_message.Message):
-    __slots__ = ("method", "service", "queue", "event", "from_start")
+    __slots__ = ("method", "service", "queue", "event", "from_start", "order_by")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     FROM_START_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     method: str
     service: str
     queue: str
     event: str
     from_start: bool
-    def __init__(self, method: _Optional[str] = ..., service: _Optional[str] = ..., queue: _Optional[str] = ..., event: _Optional[str] = ..., from_start: _Optional[bool] = ...) -> None: ...
+    order_by: str
+    def __init__(self, method: _Optional[str] = ..., service: _Optional[str] = ..., queue: _Optional[str] = ..., event: _Optional[str] = ..., from_start: _Optional[bool] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class RegisterResponse(_message.Message):
     __slots__ = ()

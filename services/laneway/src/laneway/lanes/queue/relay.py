@@ -11,9 +11,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 from opentelemetry.trace import SpanKind
 
-from laneway.contract.model import Method
+from laneway.contract.model import Method, read_path
 from laneway.domain.upcasting import Upcasters, version_of
 from laneway.errors import LanewayError
 from laneway.lanes.operation import PUBLISH_GRACE
@@ -21,7 +24,7 @@ from laneway.lanes.queue.broker import Broker, Outcome, Published, Report
 from laneway.lanes.queue.demand import REFUSED_AGAIN, DemandTeller
 from laneway.lanes.queue.envelope import queue_of
 from laneway.lanes.queue.scheduler import Scheduler
-from laneway.store import Store, VersionConflict, Write, events, leases, outbox, subscriptions
+from laneway.store import Store, VersionConflict, Write, events, leases, outbox, subscriptions, turns
 from laneway.store.events import Event
 from laneway.store.outbox import OutboxMessage
 from laneway.store.subscriptions import Subscription
@@ -38,6 +41,9 @@ ROUND = 1.0
 """Seconds between rounds when nothing wakes the relay."""
 
 BATCH = 256
+
+MEND = 30.0
+"""Seconds between looks for keys that nobody has passed the turn of on."""
 
 
 class Relay:
@@ -70,6 +76,7 @@ class Relay:
         self._clock = clock
         self._upcasters = upcasters or Upcasters()
         self._scheduler = Scheduler(store, methods, tracing=tracing, clock=clock)
+        self._mend_at = 0.0
         self._demand = DemandTeller(store, broker, service=service, queues=queues, clock=clock)
 
     async def run(self) -> None:
@@ -84,6 +91,7 @@ class Relay:
         if not await self._acquire():
             await asyncio.sleep(ROUND)
             return
+        self._mend_at = 0.0  # the one before may have died between taking a message away and passing its turn on
         async with asyncio.TaskGroup() as group:
             renewal = group.create_task(self._renew())
             telling = group.create_task(self._demand.keep_telling())
@@ -117,14 +125,16 @@ class Relay:
 
     async def go_round(self) -> bool:
         """Serve subscriptions and schedules, publish what is due, a batch of each; whether there is more to do now."""
-        more = [await self.fan_out(), await self._scheduler.tick(), await self.publish_due()]
+        more = [
+            await self.fan_out(), await self._scheduler.tick(), await self.give_turns(), await self.publish_due()
+        ]  # fmt: skip
         return any(more)
 
     async def settle(self, reports: Sequence[Report]) -> None:
         """Apply what workers reported to the rows."""
         now = self._clock()
         done = [report.id for report in reports if report.outcome is Outcome.DONE]
-        writes = [outbox.confirm(done)] if done else []
+        writes = [outbox.confirm(done), *turns.pass_on(await turns.keys_of(self._store, done))] if done else []
         for report in reports:
             if report.outcome is Outcome.RETRY:
                 writes.append(outbox.retry(report.id, report.attempt, now + report.delay, report.error))
@@ -132,6 +142,17 @@ class Relay:
                 log.error("message parked", extra={"id": report.id, "cause": report.error})
                 writes.append(outbox.park(report.id, report.attempt, report.error, now))
         await self._store.commit(writes)
+
+    async def give_turns(self) -> bool:
+        """Look at the new messages of keys, a batch of them; whether there may be more."""
+        now = self._clock()
+        if now >= self._mend_at:
+            self._mend_at = now + MEND
+            await self._store.commit(turns.pass_on(await turns.forgotten(self._store, BATCH)))
+        found = await turns.newcomers(self._store, BATCH)
+        if found:
+            await self._store.commit(turns.place(found))
+        return len(found) == BATCH
 
     async def fan_out(self) -> bool:
         """Write a row for each new event of each subscription, and publish them; whether there were any."""
@@ -161,7 +182,7 @@ class Relay:
             spans.append(span)
         try:
             await self._store.commit([advance, outbox.insert(messages)])
-            await self._publish([message for message in messages if message.parked_at is None])
+            await self._publish([each for each in messages if each.parked_at is None and each.order_key is None])
         except VersionConflict:
             return True  # another relay was quicker; look again
         finally:
@@ -179,6 +200,7 @@ class Relay:
             except Exception as cause:  # an upcaster is the author's: its mistake is this event's only
                 error = f"{event.type} cannot be upcast: {cause}"
                 log.error("message parked", extra={"id": id, "cause": error})
+        key = _order_key(of, payload)
         return OutboxMessage(
             id=id,
             service=of.service,
@@ -186,11 +208,12 @@ class Relay:
             method=of.name,
             payload=payload,
             headers=headers,
-            due_at=now + PUBLISH_GRACE,
+            due_at=now + PUBLISH_GRACE if key is None else now,
             created_at=now,
             parked_at=None if error is None else now,
             error=error,
             subscription=of.name,
+            order_key=key,
         )
 
     async def publish_due(self) -> bool:
@@ -212,6 +235,8 @@ class Relay:
         return len(due) == BATCH < room
 
     async def _publish(self, messages: Sequence[OutboxMessage]) -> None:
+        if not messages:
+            return
         now = self._clock()
         results = await self._broker.publish(messages, producer=self._service, now=now)
         until: dict[float, list[str]] = defaultdict(list)
@@ -223,6 +248,16 @@ class Relay:
             log.debug("windows are full", extra={"queues": sorted(refused)})
         writes: list[Write] = [outbox.postpone(ids, moment) for moment, ids in until.items()]
         await self._store.commit(writes)
+
+
+def _order_key(of: Subscription, payload: bytes) -> str | None:
+    if of.order_by is None:
+        return None
+    try:
+        event = GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(of.event_type))
+        return read_path(event.FromString(payload), of.order_by)
+    except (KeyError, AttributeError, DecodeError):
+        return ""  # the contract has it no more: these are all of one key, which is the stricter order
 
 
 _LEASE = "relay"
