@@ -10,6 +10,7 @@ RULES = (
     Rule("VALUE_OUT_OF_RANGE", "A number has no meaning at its place."),
     Rule("QUEUE_ON_STREAM", "A stream is queued."),
     Rule("QUEUE_NOT_IDEMPOTENT", "A queued call has no idempotency, and is delivered at least once."),
+    Rule("ORDER_FIELD", "The key of an order is no single string of the request, or of the event."),
     Rule("QUEUE_AND_SUBSCRIBE", "A method is queued, and subscribes as well."),
     Rule("SUBSCRIBE_UNPUBLISHED", "A subscription listens to an event that is not published."),
     Rule("SUBSCRIBE_RETURNS", "A subscription returns something."),
