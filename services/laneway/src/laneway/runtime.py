@@ -23,6 +23,7 @@ from laneway.contract.model import Contract, Method
 from laneway.contract.tuning import Tuning
 from laneway.errors import ConfigurationError, FailedPrecondition, LanewayError
 from laneway.history.projector import Projector
+from laneway.lanes.backpressure import Backpressure, Limits
 from laneway.lanes.dispatch import Dispatcher
 from laneway.lanes.faults import Faults
 from laneway.lanes.outgoing import Lanes
@@ -187,7 +188,7 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
             raise ConfigurationError(f"`{name}` has no handlers; run its other roles: {', '.join(own.service.roles)}.")
         stopped = stop_signal()
         duties = [register_all(own.service, own.lanes)]
-        if back.store is not None and back.broker is not None:
+        if back.store is not None and back.broker is not None and back.pressure is not None:
             relay = Relay(
                 back.store,
                 back.broker,
@@ -198,8 +199,9 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
                 queues=own.service.queues,
                 upcasters=own.service.upcasters,
                 methods=own.service.contract,
+                pressure=back.pressure,
             )
-            duties += [relay.run(), Retention(back.store, holder=settings.instance).run()]
+            duties += [relay.run(), back.pressure.keep(), Retention(back.store, holder=settings.instance).run()]
             duties += [projector.run() for projector in projectors(own.service, back.store, settings, own.metrics)]
         server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port, options=own.service.grpc)
         async with running(*duties):
@@ -307,13 +309,14 @@ class Backend:
     dispatcher: Dispatcher
     store: Store | None
     broker: "ValkeyBroker | None"
+    pressure: Backpressure | None
 
 
 @asynccontextmanager
 async def backend(own: Process) -> AsyncIterator[Backend]:
     """Open the service's database and broker; closes them when what runs has committed."""
     async with AsyncExitStack() as stack:
-        store, broker, publishing = None, None, None
+        store, broker, publishing, pressure = None, None, None, None
         handlers, methods = dict(own.service.handlers), dict(own.service.contract.methods)
         if own.service.database:
             from laneway.lanes.queue.publisher import Publisher
@@ -321,6 +324,8 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
 
             store = await open_store(own.service, own.settings)
             stack.push_async_callback(store.close)
+            limits = Limits(rows=own.settings.outbox_max_rows, age=own.settings.outbox_max_seconds)
+            pressure = Backpressure(store, limits)
             broker = ValkeyBroker(own.settings.broker_url, window=own.settings.queue_window)
             stack.push_async_callback(broker.close)
             publishing = await stack.enter_async_context(
@@ -347,9 +352,10 @@ async def backend(own: Process) -> AsyncIterator[Backend]:
             publishing=publishing,
             authorize=own.service.admit,
             strike=faults.strike if own.settings.fault_folder else None,
+            pressure=pressure,
         )
         stack.push_async_callback(dispatcher.close)
-        yield Backend(dispatcher, store, broker)
+        yield Backend(dispatcher, store, broker, pressure)
 
 
 def projectors(service: Service, store: Store, settings: Settings, metrics: Metrics) -> list[Projector]:

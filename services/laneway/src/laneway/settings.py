@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     worker_slots: int = Field(default=16, ge=1, le=1000)
     queue_window: int = Field(default=256, ge=1, le=100_000)
+    outbox_max_rows: int = Field(default=200_000, ge=1)
+    """Messages of one queue in a service's outbox, dead letters included, from which on callers are told to wait."""
+    outbox_max_seconds: float = Field(default=7 * 86_400, gt=0)
+    """How long the oldest due message of a queue may have waited before callers are told to wait."""
     database_pool: int = Field(default=8, ge=1, le=100)
     grace_seconds: float = Field(default=20.0, gt=0, le=3600)
     drain_seconds: float = Field(default=0.0, ge=0, le=3600)

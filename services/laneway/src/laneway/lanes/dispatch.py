@@ -19,6 +19,7 @@ from laneway.call import Call, Facts, Identity, Lane, Surroundings, current_call
 from laneway.contract.model import Contract, Method, read_path
 from laneway.contract.tuning import Tuning
 from laneway.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, LanewayError, Unimplemented
+from laneway.lanes.backpressure import Backpressure
 from laneway.lanes.claims import Claim, Claims, claim_of
 from laneway.lanes.idempotency_key import checked
 from laneway.lanes.idle import Idle
@@ -79,6 +80,7 @@ class Dispatcher:
         publishing: Publishing | None = None,
         authorize: Authorize | None = None,
         strike: Callable[[], Awaitable[None]] | None = None,
+        pressure: Backpressure | None = None,
     ) -> None:
         self.contract = contract
         self._handlers = handlers
@@ -88,6 +90,7 @@ class Dispatcher:
         self._publishing = publishing
         self._authorize = authorize
         self._strike = strike
+        self._pressure = pressure
         store = surroundings.store
         self._claims = None if store is None else Claims(store, surroundings.wall_clock)
         self._commits: set[asyncio.Task[None]] = set()
@@ -328,6 +331,8 @@ class Dispatcher:
     async def _commit(self, call: Call, outcome: Sequence[Write]) -> None:
         writes = [*outcome, *call.effects.writes]
         if messages := [*call.effects.messages, *call.effects.later]:
+            if self._pressure is not None and call.facts.message_id is None:
+                self._pressure.check(messages)
             writes.append(outbox.insert(messages))
         if not writes and call.transaction is None:
             return

@@ -89,7 +89,7 @@ def queued(
         headers=dict(headers),
         due_at=now + PUBLISH_GRACE if timing.is_now and key is None else starts,
         start_by=None if work.start_within is None else starts + work.start_within,
-        created_at=now,
+        created_at=starts,
         priority=work.priority if timing.priority is None else timing.priority,
         order_key=key,
     )

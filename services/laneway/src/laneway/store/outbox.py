@@ -50,6 +50,7 @@ class OutboxMessage:
 
     Attributes:
         id: the message id, by which the consumer's inbox knows it.
+        created_at: since when it waits for a worker: it was written, or was to start from then on.
         start_by: after this moment it must not start any more.
         subscription: the subscriber's method, when the message is an event.
         priority: of those that are due, lower numbers go first.

@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind
 from laneway.contract.model import Method, read_path
 from laneway.domain.upcasting import Upcasters, version_of
 from laneway.errors import LanewayError
+from laneway.lanes.backpressure import Backpressure
 from laneway.lanes.operation import PUBLISH_GRACE
 from laneway.lanes.queue.broker import Broker, Outcome, Published, Report
 from laneway.lanes.queue.demand import REFUSED_AGAIN, DemandTeller
@@ -61,11 +62,13 @@ class Relay:
         queues: Iterable[str] = (),
         upcasters: Upcasters | None = None,
         methods: Iterable[Method] = (),
+        pressure: Backpressure | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`queues` are the service's own, of which the relay always speaks; of others it does when it has something.
 
-        Those of its `methods` that have a schedule are started by it.
+        Those of its `methods` that have a schedule are started by it. Events for a queue that is full by `pressure`
+        stay in the log until it takes again.
         """
         self._store = store
         self._broker = broker
@@ -77,6 +80,7 @@ class Relay:
         self._upcasters = upcasters or Upcasters()
         self._scheduler = Scheduler(store, methods, tracing=tracing, clock=clock)
         self._mend_at = 0.0
+        self._pressure = pressure
         self._demand = DemandTeller(store, broker, service=service, queues=queues, clock=clock)
 
     async def run(self) -> None:
@@ -160,6 +164,8 @@ class Relay:
         return any(served)
 
     async def _serve(self, subscription: Subscription) -> bool:
+        if self._pressure is not None and self._pressure.is_full(subscription.service, subscription.queue):
+            return False
         types = list(self._upcasters.sources([subscription.event_type]))
         new = await events.read_after(self._store, subscription.cursor, types, BATCH)
         if not new:
