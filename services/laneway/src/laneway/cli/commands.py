@@ -144,6 +144,25 @@ def lint(
 
 
 @app.command()
+def breaking(
+    against: Annotated[str, typer.Argument(help="What was: a folder, a git revision or a descriptor set.")],
+    path: Annotated[
+        Path, typer.Argument(help="What is: the folder of your .proto files, or a descriptor set.")
+    ] = PROTOS,
+    format: Annotated[str, typer.Option(help="text, json or github.")] = "text",
+) -> None:
+    """Find what a change takes away from those who use a contract: docs/breaking.md. Exits with 1 if anything."""
+    from laneway.cli.findings import told
+    from laneway.contract import sources
+    from laneway.contract.breaking import breaking as broken
+    from laneway.lanes.rest import routes
+
+    found = broken(sources.read(against, beside=path), sources.written(path), [routes.breaking])
+    typer.echo(told(found, format), nl=format != "github" or bool(found))
+    raise typer.Exit(bool(found))
+
+
+@app.command()
 def trace(
     trace_id: str,
     data: Data = DATA,

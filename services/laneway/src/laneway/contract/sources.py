@@ -105,8 +105,11 @@ class Source:
             places.setdefault(proto.package, Place(shown, 1 if lines else None))
             places[file.name] = Place(shown, 1 if lines else None)
             for path, name in elements(proto):
-                span = lines.get(path)
-                places[name] = Place(shown, span[0] + 1, span[1] + 1) if span else Place(shown)
+                if path in lines:
+                    line, column = lines[path][:2]
+                    places[name] = Place(shown, line + 1, column + 1)
+                elif not lines:  # where there are places, what has none was not written: the entry of a map
+                    places[name] = Place(shown)
         return places
 
     def _file(self, name: str) -> FileDescriptor:
@@ -162,12 +165,17 @@ def revision(name: str, root: Path) -> Source:
     Raises:
         ConfigurationError: there is no such revision, or it has no such folder, or it does not compile.
     """
-    tree = _git(root, "rev-parse", "--verify", name if ":" in name else f"{name}:./", named=name)
-    archive = _git(root, "archive", "--format=tar", tree.decode().strip(), named=name)
-    with TemporaryDirectory(prefix="laneway-revision-") as extracted, tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(extracted, filter="data")
+    tree = _line(_git(root, "rev-parse", "--verify", name if ":" in name else f"{name}:./", named=name))
+    top = _line(_git(root, "rev-parse", "--show-toplevel", named=name))  # below it, git archives only a part of a tree
+    archive = _git(Path(top), "archive", "--format=tar", tree, named=name)
+    with TemporaryDirectory(prefix="laneway-revision-") as extracted:
+        try:
+            with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+                tar.extractall(extracted, filter="data")
+        except tarfile.TarError as error:
+            raise ConfigurationError(f"{name} cannot be read: {error}.") from None
         files, own = described(Path(extracted))
-        return Source(files, own=own, folder=f"{name}:")
+    return Source(files, own=own, folder=f"{name}:")
 
 
 def read(text: str, *, beside: Path) -> Source:
@@ -192,3 +200,7 @@ def _git(root: Path, *arguments: str, named: str) -> bytes:
         why = " ".join(done.stderr.decode(errors="replace").split())
         raise ConfigurationError(f"{named} is no folder, no file, and no git revision that has {root}: {why}")
     return done.stdout
+
+
+def _line(output: bytes) -> str:
+    return output.decode().strip()
