@@ -4,15 +4,25 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.message import Message
 
 from laneway.call import Call, Facts, Identity, Lane
+from laneway.client import Unary
 from laneway.contract.model import Method
 from laneway.contract.policy import Priority
-from laneway.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from laneway.contract.tuning import Tuning
+from laneway.errors import (
+    ConfigurationError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
 from laneway.lanes.dispatch import Arrival
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.queue.envelope import decode, encode
@@ -126,6 +136,20 @@ async def test_the_key_of_a_call_further_down_is_the_same_when_the_handler_runs_
             await shelf.deliver("Tidy", message)
     first, again, other = [attempt.request.request_id for attempt in transport.attempts]
     assert first == again != other
+
+
+async def test_a_client_is_not_made_under_a_policy_file_that_does_not_suit_its_method(
+    shelf: Shelf, transport: Recorder, tmp_path: Path
+) -> None:
+    (tmp_path / "policy.yaml").write_text("defaults: {deadline: 1s, fallback: {reserve: 1s}}")
+    pipelines, tracing, metrics = Pipelines(), Tracing("c", "c", None), Metrics()
+    lanes = Lanes(transport, pipelines=pipelines, tracing=tracing, metrics=metrics, tuning=Tuning(tmp_path))
+
+    assert Unary(shelf.method("Peek"), lanes).method.name == "Peek"
+    with pytest.raises(
+        ConfigurationError, match=r"policy.yaml: test.shelf.v1.Shelf.Look: fallback.reserve is 1; it must"
+    ):
+        Unary(shelf.method("Look"), lanes)
 
 
 async def test_a_handler_that_declares_its_calls_is_refused_every_other(

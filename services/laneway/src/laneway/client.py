@@ -64,6 +64,7 @@ class _Bound:
     def __init__(self, method: Method, lanes: Lanes) -> None:
         self.method = method
         self._lanes = lanes
+        lanes.expect(method)
 
 
 class Unary(_Bound, Generic[Req, Res]):

@@ -135,7 +135,8 @@ async def process(name: str, factory: Factory, settings: Settings) -> AsyncItera
     async with AsyncExitStack() as stack:
         tracing = Tracing.for_settings(name, settings)
         stack.callback(tracing.shutdown)
-        metrics, health, tuning = Metrics(), Health(asyncio.get_running_loop()), Tuning(settings.policy_folder)
+        metrics, health = Metrics(), Health(asyncio.get_running_loop())
+        tuning = Tuning(settings.policy_folder, refused=metrics.policy_file)
         if settings.admin_port is not None:
             stack.enter_context(serve_admin(health, metrics.render, host=settings.host, port=settings.admin_port))
         transport = GrpcTransport(settings.target)
@@ -145,6 +146,8 @@ async def process(name: str, factory: Factory, settings: Settings) -> AsyncItera
         metrics.registry.register(Connections())
         await stack.enter_async_context(running(tuning.keep()))
         service = factory(lanes)
+        for method in (*service.contract, *service.exposed):
+            tuning.of(method)  # a policy file that does not suit one of them ends the start
         transport.options = service.grpc
         yield Process(service, settings, tracing, metrics, tuning, health, lanes, pipelines)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from laneway.contract.layers import DECLARED, Layer, Origin, Setting, knobs, policy_of, settings_of
+from laneway.contract.layers import DECLARED, Layer, Origin, Setting, knobs, settings_of
 from laneway.contract.model import Method
 from laneway.contract.policy import Policy
 from laneway.contract.tuning import Layers, is_tunable
@@ -28,9 +28,13 @@ class Effective:
 
 
 def effective(method: Method, file: Layers, *, timeout: float | None = None) -> list[Effective]:
-    """The knobs of a method, in the vocabulary's order, under a policy file, and of a call that asks for `timeout`."""
+    """The knobs of a method, in the vocabulary's order, under a policy file, and of a call that asks for `timeout`.
+
+    Raises:
+        ConfigurationError: what comes of the file cannot be obeyed.
+    """
     layers = (*method.layers, *file.over(method))
-    settings, policy = settings_of(layers), policy_of(layers)
+    settings, policy = settings_of(layers), file.of(method)
     if timeout is not None:
         settings["deadline"] = _granted(settings, policy, timeout)
     parts = {path.partition(".")[0] for path in settings}

@@ -14,7 +14,7 @@ contract's alone and cannot be tuned.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,17 @@ class Layers:
                 yield layer
 
     def of(self, method: Method) -> Policy:
-        """The method's policy with this file over it."""
+        """The method's policy with this file over it.
+
+        Raises:
+            ConfigurationError: what comes of it cannot be obeyed.
+        """
         over = tuple(self.over(method))
         if not over:
             return method.policy
         policy = policy_of((*method.layers, *over))
+        for problem in policy.problems():
+            raise ConfigurationError(f"{FILE}: {method.full_name}: {problem}")
         asked = [layer.says.deadline.ToNanoseconds() / 1e9 for layer in over if layer.says.HasField("deadline")]
         if asked and asked[-1] > policy.deadline:
             log.warning("deadline above its ceiling", extra={"method": method.full_name, "ceiling": policy.deadline})
@@ -91,7 +97,7 @@ class Layers:
         return sorted({*self._services, *self._methods} - known)
 
     def _refuse_problems(self) -> None:
-        # Over the built-in policy: the methods themselves are met one by one, as they are called.
+        # Over the built-in policy: what they say of no method that is here is wrong all the same.
         for name, layer in {"defaults": self._defaults, **self._services, **self._methods}.items():
             for problem in policy_of((BUILT_IN, QUEUED_AND_SUBSCRIBED, layer)).problems():
                 raise ConfigurationError(f"{FILE}: {name}: {problem}")
@@ -100,15 +106,19 @@ class Layers:
 class Tuning:
     """The policy in force of each method of a process.
 
+    `refused` hears after each look at a new file whether it was refused: what lies there is not in force then.
+
     Raises:
         ConfigurationError: the file that is there at the start is not valid.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, refused: Callable[[bool], None] = lambda _: None) -> None:
         self._file = None if folder is None else folder / FILE
+        self._refused = refused
         self._seen: tuple[int, int] | None = None
         self._layers = Layers()
         self._policies: dict[str, Policy] = {}
+        self._met: dict[str, Method] = {}
         if self._file is not None and self._file.exists():
             self._seen = _identity(self._file)
             try:
@@ -119,23 +129,35 @@ class Tuning:
                 ) from None
 
     def of(self, method: Method) -> Policy:
-        """What the deployment makes of a method's policy."""
+        """What the deployment makes of a method's policy.
+
+        Raises:
+            ConfigurationError: met for the first time, the method cannot be obeyed under the file. Methods are met at
+                the start; a later file that does not suit one of them is refused.
+        """
         known = self._policies.get(method.full_name)
         if known is None:
             known = self._policies[method.full_name] = self._layers.of(method)
+            self._met[method.full_name] = method
         return known
 
     def look(self) -> bool:
-        """Take over the file if it has changed; whether it has. One that is not valid is refused as a whole."""
+        """Take over the file if it has changed; whether it has. One that is not valid is refused as a whole.
+
+        It is not valid either if what comes of it cannot be obeyed for any method of the process.
+        """
         if self._file is None or (seen := _identity(self._file)) == self._seen:
             return False
         self._seen = seen
         try:
             layers = Layers(self._file.read_text() if seen is not None else "")
+            policies = {name: layers.of(method) for name, method in self._met.items()}
         except (ConfigurationError, OSError, UnicodeDecodeError) as error:
             log.error("policy file refused; the last good one stays in force", extra={"cause": str(error)})
+            self._refused(True)
             return False
-        self._layers, self._policies = layers, {}
+        self._layers, self._policies = layers, policies
+        self._refused(False)
         log.info("policy file taken over", extra={"file": str(self._file)})
         return True
 

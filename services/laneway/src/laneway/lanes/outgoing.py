@@ -58,6 +58,14 @@ class Lanes:
         self._monotonic = monotonic
         self._fallbacks = Fallbacks(tracing=tracing, metrics=metrics, clock=monotonic)
 
+    def expect(self, method: Method) -> None:
+        """Meet a method before its first call.
+
+        Raises:
+            ConfigurationError: the policy file does not suit it.
+        """
+        self._tuning.of(method)
+
     async def call(
         self,
         method: Method,

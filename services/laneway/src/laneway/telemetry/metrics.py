@@ -33,6 +33,10 @@ class Metrics:
         self._refusals = Counter(
             "laneway_refusals", "Calls refused on this side", ["target", "reason"], registry=self.registry
         )
+        self._policy_file = Gauge(
+            "laneway_policy_file_refused", "1 while the policy file is not valid, and an older one in force",
+            registry=self.registry,
+        )  # fmt: skip
         self._fallbacks = Counter(
             "laneway_fallbacks", "Lesser answers given", ["method", "kind"], registry=self.registry
         )
@@ -90,6 +94,10 @@ class Metrics:
     def refused(self, target: str, reason: str) -> None:
         """A breaker or a limit let a call not go out; a listener of `laneway.resilience.pipeline`."""
         self._refusals.labels(target, reason).inc()
+
+    def policy_file(self, refused: bool) -> None:
+        """A new policy file was looked at; see `laneway.contract.tuning`."""
+        self._policy_file.set(refused)
 
     def fell_back(self, method: str, kind: str) -> None:
         """A `last_good`, `queue` or `handler` answer was given."""
