@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 )
 def test_committed_code_is_not_stale(only: str, committed: str, plugin: bool, tmp_path: Path) -> None:
     compile_protos(ROOT / "protos", only, tmp_path, plugin=plugin)
-    fresh = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.py*"))
+    fresh = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.*"))
     assert fresh
     _, mismatch, missing = filecmp.cmpfiles(tmp_path, ROOT / committed, map(str, fresh), shallow=False)
     assert (mismatch, missing) == ([], []), "run `make protos` and commit what it writes"

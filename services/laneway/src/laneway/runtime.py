@@ -166,6 +166,7 @@ async def serve_rest(name: str, factory: Factory, settings: Settings) -> None:
             own.service.routers,
             tracing=own.tracing,
             metrics=own.metrics,
+            title=name,
             options=own.service.edge,
             authenticate=own.service.authenticate,
         )

@@ -71,8 +71,6 @@ class Orders(OrdersService):
 
     async def list_bestsellers(self, request: ListBestsellersRequest, call: Call) -> ListBestsellersResponse:
         size = min(request.page_size or 10, 100)
-        if size < 0:
-            raise InvalidArgument("page_size is not negative.")
         view = Bestsellers.view(bestsellers)
         rows = await call.fetch(select(view).order_by(view.c.units.desc(), view.c.product).limit(size))
         return ListBestsellersResponse(products=[Bestseller(**row.as_dict()) for row in rows])

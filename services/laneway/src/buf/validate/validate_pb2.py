@@ -20,4 +20,6 @@ oneof = DESCRIPTOR.extensions_by_name["oneof"]
 field = DESCRIPTOR.extensions_by_name["field"]
 predefined = DESCRIPTOR.extensions_by_name["predefined"]
 
-globals().update({value.name: value.number for value in DESCRIPTOR.enum_types_by_name["Ignore"].values})
+_ignore = DESCRIPTOR.enum_types_by_name["Ignore"].values_by_name
+IGNORE_IF_ZERO_VALUE = _ignore["IGNORE_IF_ZERO_VALUE"].number
+IGNORE_ALWAYS = _ignore["IGNORE_ALWAYS"].number

@@ -1,9 +1,10 @@
-"""`protoc-gen-laneway`: writes typed base classes and clients next to the `_pb2` files.
+"""`protoc-gen-laneway`: writes typed base classes, clients and the contract's comments next to the `_pb2` files.
 
 A protoc plugin (google/protobuf/compiler/plugin.proto): a CodeGeneratorRequest on standard input, a
 CodeGeneratorResponse on standard output. A contract that contradicts itself is refused here, before it is code.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from google.protobuf.compiler import plugin_pb2
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
+from laneway.contract.comments import SUFFIX, comments_of
 from laneway.contract.model import Method, descriptor_of, method_of
 from laneway.errors import ConfigurationError
 
@@ -31,7 +33,11 @@ def generate(request: plugin_pb2.CodeGeneratorRequest) -> plugin_pb2.CodeGenerat
         supported_features=plugin_pb2.CodeGeneratorResponse.FEATURE_PROTO3_OPTIONAL
     )
     try:
+        written = {proto.name: comments_of(proto) for proto in request.proto_file}
         for name in request.file_to_generate:
+            if comments := written[name]:
+                text = json.dumps(comments, indent=1, ensure_ascii=False) + "\n"
+                response.file.add(name=_module_path(name) + SUFFIX, content=text)
             file = pool.FindFileByName(name)
             if file.services_by_name:
                 response.file.add(name=_module_path(name) + "_laneway.py", content=_Module(file).text())

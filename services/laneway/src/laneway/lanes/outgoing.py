@@ -188,16 +188,19 @@ class Lanes:
         after: float | timedelta = 0.0,
         at: datetime | None = None,
         priority: Priority | None = None,
+        timeout: float | None = None,
         identity: Identity | None = None,
     ) -> "Started[Message]":
         """Queue a call: in the caller's own transaction where it has one, otherwise with its owner.
 
+        `timeout` (seconds) is how long the owner's acceptance may take, within the contract's ceiling.
         It starts not before the moment `at`, or not before `after` (seconds, or a `timedelta`) has passed.
         """
         when = timing(at=at, after=after, priority=priority)
         caller = current_call.get()
         request, key = _keyed(method, request, key, step, caller)
-        return await self._start(method, request, caller, _who(identity, caller), key=key, when=when)
+        who = _who(identity, caller)
+        return await self._start(method, request, caller, who, key=key, when=when, timeout=timeout)
 
     async def _start(
         self,

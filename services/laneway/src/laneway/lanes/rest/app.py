@@ -28,6 +28,7 @@ from laneway.lanes.outgoing import Lanes
 from laneway.lanes.rest.binding import JSON, Binding
 from laneway.lanes.rest.codec import JsonCodec
 from laneway.lanes.rest.incoming import Attended, ClientGone, Incoming
+from laneway.lanes.rest.openapi import document
 from laneway.lanes.rest.options import EdgeOptions
 from laneway.lanes.rest.reply import Reply, Streamed, failure
 from laneway.lanes.rest.router import Match, Router
@@ -46,7 +47,7 @@ Authenticate = Callable[[Mapping[str, str]], Awaitable[Identity]]
 
 
 class Edge(FastAPI):
-    """FastAPI, with the contract's methods before its own routes."""
+    """FastAPI, with the contract's methods before its own routes, and in its documentation."""
 
     transcoder: "Transcoder"
 
@@ -56,6 +57,12 @@ class Edge(FastAPI):
         else:
             await super().__call__(scope, receive, send)
 
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document: made when it is first asked for."""
+        if self.openapi_schema is None:
+            self.openapi_schema = self.transcoder.described(super().openapi())
+        return self.openapi_schema
+
 
 def rest_app(
     lanes: Lanes,
@@ -64,6 +71,7 @@ def rest_app(
     *,
     tracing: Tracing,
     metrics: Metrics,
+    title: str = "Laneway",
     options: EdgeOptions | None = None,
     authenticate: Authenticate | None = None,
 ) -> Edge:
@@ -73,8 +81,8 @@ def rest_app(
         ConfigurationError: a rule is invalid, or two methods, or a method and a router, have the same route.
     """
     options = options or EdgeOptions()
-    app = Edge(title="Laneway", redirect_slashes=False, openapi_url=None)
-    app.add_api_route("/healthz", _healthz, methods=["GET"])
+    app = Edge(title=title, redirect_slashes=False, openapi_url="/openapi.json" if options.docs else None)
+    app.add_api_route("/healthz", _healthz, methods=["GET"], summary="Whether the edge answers")
     for router in routers:
         app.include_router(router)
     codec = JsonCodec(lenient=options.ignore_unknown, max_depth=options.json_depth)
@@ -118,6 +126,8 @@ class Transcoder:
     ) -> None:
         self._lanes = lanes
         self._router = router
+        # Whose operations may be asked for: what the public names must not choose where we connect to.
+        self._owners = {each.method.owner for each in router.bindings if each.method.policy.queue is not None}
         self._tracing = tracing
         self._metrics = metrics
         self._codec = codec
@@ -127,6 +137,10 @@ class Transcoder:
     def serves(self, scope: Scope) -> bool:
         """Whether the contract has a route for a request."""
         return self._match(scope) is not None
+
+    def described(self, routers: dict[str, Any]) -> dict[str, Any]:
+        """The OpenAPI document of the ordinary routers, with the contract's operations."""
+        return document(self._router.bindings, routers, lenient=self._options.ignore_unknown)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -179,7 +193,7 @@ class Transcoder:
                 async with Attended(receive):
                     return await self._stream(binding, message, request, who)
             if method.policy.queue and (not method.awaitable or request.prefers_async):
-                return await self._start(method, message, who, request.key)
+                return await self._start(method, message, request, who)
             async with Attended(receive):
                 return await self._call(binding, message, request, who)
 
@@ -188,7 +202,7 @@ class Transcoder:
 
     async def _unmatched(self, request: Incoming) -> Reply:
         operation = _OPERATION.fullmatch(request.path)
-        if operation and request.verb == "GET":
+        if operation and request.verb == "GET" and operation[1] in self._owners:
             owner, id = operation.groups()
             found = await self._lanes.operation(owner, f"operations/{owner}/{id}")
             return Reply(self._codec.encode(found))
@@ -210,8 +224,8 @@ class Transcoder:
         body, media = binding.answer(answer.message)
         return Reply(body, media, headers=headers)
 
-    async def _start(self, method: Method, message: Message, who: Identity, key: str | None) -> Reply:
-        started = await self._lanes.start(method, message, key=key, identity=who)
+    async def _start(self, method: Method, message: Message, request: Incoming, who: Identity) -> Reply:
+        started = await self._lanes.start(method, message, key=request.key, timeout=request.timeout, identity=who)
         return _accepted(started.name, {"Preference-Applied": "respond-async"})
 
     async def _stream(self, binding: Binding, message: Message, request: Incoming, who: Identity) -> Streamed:

@@ -27,10 +27,12 @@ class EdgeOptions:
     """From there to the end of its body: 408."""
     ignore_unknown: bool = False
     """Pass over parameters and members of the body that the contract does not have; otherwise 400 names them."""
+    docs: bool = True
+    """Serve `/openapi.json`, and the pages that show it: `/docs` and `/redoc`."""
 
     def __post_init__(self) -> None:
         for limit in fields(self):
-            if limit.name != "ignore_unknown" and not getattr(self, limit.name) > 0:
+            if not isinstance(limit.default, bool) and not getattr(self, limit.name) > 0:
                 raise ConfigurationError(f"EdgeOptions.{limit.name} is above zero.")
         if self.json_depth > 200:
             raise ConfigurationError("EdgeOptions.json_depth is 200 at most.")

@@ -42,6 +42,7 @@ class Router:
     """
 
     def __init__(self, methods: Iterable[Method], codec: JsonCodec) -> None:
+        self.bindings: list[Binding] = []
         self._roots: dict[str, _Node] = {}
         self._verbs: set[str] = set()
         for method in methods:
@@ -99,6 +100,7 @@ class Router:
                 f"{binding.verb} {template.text}; change one."
             )
         self._verbs.add(binding.verb)
+        self.bindings.append(binding)
 
 
 def _find(node: _Node, parts: Sequence[str], at: int, verb: str) -> Binding | None:
