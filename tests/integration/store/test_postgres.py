@@ -5,17 +5,18 @@ import uuid
 
 import psycopg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from laneway.errors import ConfigurationError
-from laneway.store import Store, VersionConflict, events, inbox, migrations
+from laneway.store import Store, VersionConflict, Write, events, inbox, migrations
 from laneway.store.events import NEW, NewEvent
 
 _APPEND = """
     INSERT INTO events (event_id, stream, version, type, payload, metadata, recorded_at)
     VALUES ('e', 's', 1, 'Placed', '', '{}', 0)
 """
-_KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+_KILL = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
 
 
 async def _cut_connections(url: str) -> None:
@@ -112,3 +113,68 @@ async def test_neither_a_service_nor_a_superuser_can_change_what_has_happened(po
             admin.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
             admin.execute(f"DROP OWNED BY {role}")
             admin.execute(f"DROP ROLE {role}")
+
+
+async def test_commits_that_wait_at_the_same_time_go_together(postgres_store: Store) -> None:
+    engine = postgres_store.engine
+    await asyncio.gather(*(postgres_store.commit([inbox.record(f"m-{at}", "Ship", 1.0)]) for at in range(100)))
+
+    assert engine.commits == 100
+    assert engine.batches < 20
+    assert await postgres_store.fetch(text("SELECT count(*) FROM inbox")) == [(100,)]
+
+
+async def test_of_a_group_only_who_fails_fails(postgres_store: Store) -> None:
+    def order(at: int, stream: str) -> list[Write]:
+        return [inbox.record(f"m-{at}", "Ship", 1.0), *events.append(stream, NEW, [NewEvent(f"e-{at}", "P", b"", 0.0)])]
+
+    streams = ["taken" if at % 5 == 0 else f"s-{at}" for at in range(50)]
+    results = await asyncio.gather(
+        *(postgres_store.commit(order(at, stream)) for at, stream in enumerate(streams)), return_exceptions=True
+    )
+
+    failed = [at for at, result in enumerate(results) if result is not None]
+    assert len(failed) == 9 and all(streams[at] == "taken" for at in failed)
+    assert all(isinstance(results[at], VersionConflict) for at in failed)
+    seen = [await inbox.seen(postgres_store, f"m-{at}") for at in range(50)]
+    assert [at for at, there in enumerate(seen) if not there] == failed, "a commit is whole or not at all"
+
+
+async def test_updates_of_a_group_are_counted_each_on_its_own(postgres_store: Store) -> None:
+    for at in range(3):
+        await postgres_store.commit([inbox.record(f"m-{at}", "two" if at else "one", 1.0)])
+
+    def touch(method: str) -> Write:
+        return Write(text(f"UPDATE inbox SET processed_at = 2 WHERE method = '{method}'"), expect=1)
+
+    results = await asyncio.gather(
+        *(postgres_store.commit([touch(method)]) for method in ("one", "one", "two", "none")), return_exceptions=True
+    )
+
+    assert [type(result) for result in results] == [type(None), type(None), VersionConflict, VersionConflict]
+    assert await postgres_store.fetch(text("SELECT count(*) FROM inbox WHERE processed_at = 2")) == [(1,)]
+
+
+async def test_who_waits_for_a_lock_does_not_hold_up_the_others(
+    postgres_store: Store, migrated_postgres_url: str
+) -> None:
+    await postgres_store.commit([inbox.record("locked", "Ship", 1.0)])
+    async with await psycopg.AsyncConnection.connect(migrated_postgres_url) as holder:
+        await holder.execute("UPDATE inbox SET processed_at = 3")
+        waits = [Write(text("UPDATE inbox SET processed_at = 2 WHERE message_id = 'locked'"), expect=1)]
+        held = asyncio.gather(*(postgres_store.commit(waits) for _ in range(3)))  # of a pool of four
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(postgres_store.commit([inbox.record(f"m-{at}", "S", 1.0)]) for at in range(40)))
+        assert not held.done()
+        await holder.rollback()
+        await held
+
+
+async def test_a_caller_that_is_cancelled_leaves_its_group_whole(postgres_store: Store) -> None:
+    commits = [asyncio.create_task(postgres_store.commit([inbox.record(f"m-{at}", "S", 1.0)])) for at in range(40)]
+    await asyncio.sleep(0)
+    commits[7].cancel()
+    results = await asyncio.gather(*commits, return_exceptions=True)
+
+    assert [at for at, result in enumerate(results) if result is not None] == [7]
+    assert await inbox.seen(postgres_store, "m-39")

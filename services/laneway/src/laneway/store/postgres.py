@@ -1,11 +1,14 @@
 """PostgreSQL on psycopg: a pool of connections, and each commit one pipeline.
 
 A commit sends BEGIN and all its statements at once, checks the numbers of changed rows when they are back, and then
-sends COMMIT: two round trips however much was written. Reads commit themselves.
+sends COMMIT: two round trips however much was written, and one for a row that is inserted or not. Commits that wait at
+the same time share one transaction; when any of them fails, or waits for a lock, nothing was done and each runs alone.
+Reads commit themselves.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+import select
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +16,7 @@ from typing import Any, Self
 import psycopg
 import psycopg_pool
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Executable
+from sqlalchemy import Executable, Insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
 
@@ -21,6 +24,7 @@ from laneway.errors import Internal, LanewayError
 from laneway.store import location
 from laneway.store.compile import Compiler, Prepared, Row
 from laneway.store.engine import Dialect, Step
+from laneway.store.groups import Groups
 from laneway.store.transaction import (
     ConstraintViolated,
     DuplicateKey,
@@ -32,6 +36,8 @@ from laneway.store.transaction import (
 
 _PATIENCE = 2.0  # seconds to wait for a connection of the pool: less than calls have, so that they end as unavailable
 _CONNECT = 5  # seconds to wait for the server at start
+_GROUPS = 2  # transactions of several commits at once: while one waits for the disk, another is sent
+_NO_QUEUE = "SET LOCAL lock_timeout = '50ms'"  # in a group: who waits for a lock must not hold up the others
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -44,8 +50,9 @@ class PostgresEngine:
     def __init__(self, url: URL, *, pool: int) -> None:
         self.compiler = Compiler(PGDialect_psycopg(paramstyle="format", dbapi=psycopg))  # type: ignore[no-untyped-call]
         self._commits = 0
+        self._batches = 0
         self._url = url
-        self._running: set[asyncio.Task[None]] = set()
+        self._groups = Groups(self._commit_alone, self._commit_together, at_once=min(_GROUPS, pool))
         self._pool: psycopg_pool.AsyncConnectionPool[Connection] = psycopg_pool.AsyncConnectionPool(
             location.conninfo(url),
             kwargs={"autocommit": True, "connect_timeout": _CONNECT},
@@ -70,8 +77,8 @@ class PostgresEngine:
 
     @property
     def batches(self) -> int:
-        """Transactions: here each commit is one."""
-        return self._commits
+        """Transactions that succeeded, of one commit or a group."""
+        return self._batches
 
     @property
     def commits(self) -> int:
@@ -79,13 +86,7 @@ class PostgresEngine:
         return self._commits
 
     async def commit(self, steps: Sequence[Step]) -> None:
-        connection = await self._take()
-        try:
-            await self._uninterrupted(self._commit(connection, steps))
-        except _LostBefore:
-            await self._pool.check()  # the server was restarted: let go of every connection that is dead
-            await self._uninterrupted(self._commit(await self._take(), steps))
-        self._commits += 1
+        await self._groups.commit(steps)
 
     async def fetch(self, query: Prepared) -> list[Row]:
         try:
@@ -118,8 +119,7 @@ class PostgresEngine:
         await asyncio.to_thread(migrations.migrate, url, author=author, service=service)
 
     async def close(self) -> None:
-        if self._running:
-            await asyncio.wait(self._running)
+        await self._groups.close()
         await self._pool.close()
 
     async def _take(self) -> Connection:
@@ -152,32 +152,61 @@ class PostgresEngine:
         finally:
             await self.give_back(connection)
 
-    async def _commit(self, connection: Connection, steps: Sequence[Step]) -> None:
+    async def _commit_alone(self, steps: Sequence[Step]) -> None:
+        try:
+            await self._commit_one(await self._take(), steps)
+        except _LostBefore:
+            await self._pool.check()  # the server was restarted: let go of every connection that is dead
+            await self._commit(await self._take(), steps)
+        self._counted(1)
+
+    async def _commit_one(self, connection: Connection, steps: Sequence[Step]) -> None:
+        """A row that is inserted or not needs no transaction around it: one round trip.
+
+        Unless the server has said something on the idle connection: that may be its last word, and with a BEGIN it
+        is known what was lost.
+        """
+        if not _is_one_row(steps) or _has_spoken(connection):
+            return await self._commit(connection, steps)
+        [(prepared, write)] = steps
+        try:
+            write.check((await send(connection, prepared)).rowcount)
+        except psycopg.Error as error:
+            raise _translated(error, lost=_CommitUnknown) from error
+        finally:
+            await self.give_back(connection)
+
+    async def _commit_together(self, group: Sequence[Sequence[Step]]) -> bool:
+        merged = list(_merged(group))
+        try:
+            await self._commit(await self._take(), merged, begin=("BEGIN", _NO_QUEUE))
+        except _CommitUnknown:
+            raise
+        except LanewayError:
+            return False
+        self._counted(len(group))
+        return True
+
+    def _counted(self, commits: int) -> None:
+        self._batches += 1
+        self._commits += commits
+
+    async def _commit(self, connection: Connection, steps: Sequence[Step], begin: Sequence[str] = ("BEGIN",)) -> None:
         lost: type[StoreUnavailable] = _LostBefore
         try:
             async with connection.pipeline() as pipeline:
-                await connection.execute("BEGIN")
+                for statement in begin:
+                    await connection.execute(statement)
                 sent = [(write, await send(connection, prepared)) for prepared, write in steps]
                 await pipeline.sync()
                 for write, cursor in sent:
                     write.check(cursor.rowcount)
-                lost = StoreUnavailable  # from here on nobody knows whether a lost connection has committed
+                lost = _CommitUnknown
                 await connection.execute("COMMIT")
         except psycopg.Error as error:
             raise _translated(error, lost=lost if connection.broken else StoreUnavailable) from error
         finally:
             await self.give_back(connection)
-
-    async def _uninterrupted(self, commit: Coroutine[Any, Any, None]) -> None:
-        """Let a commit end even when its caller is cancelled: a pipeline cut in the middle loses its connection."""
-        task = asyncio.create_task(commit)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it
-            raise
 
 
 class PostgresTransaction:
@@ -233,6 +262,44 @@ class PostgresTransaction:
 
 class _LostBefore(StoreUnavailable):
     """The connection was lost before anything could have been committed: trying once more is safe."""
+
+
+class _CommitUnknown(StoreUnavailable):
+    """The connection was lost while it committed: nobody knows whether it has."""
+
+
+def _merged(group: Sequence[Sequence[Step]]) -> Iterator[Step]:
+    """The steps of several commits as fewer: inserts by one statement, at the same turn, are one.
+
+    Each commit's own steps keep their order. A row of an insert changes one row or none, so that all have their
+    expected number if the sum has; when it is missed, nothing was done, and each commit finds out alone.
+    """
+    for turn in range(max(map(len, group))):
+        inserts: dict[tuple[str, bool], list[Step]] = {}
+        for prepared, write in (steps[turn] for steps in group if turn < len(steps)):
+            if _one_row_each(write):
+                inserts.setdefault((prepared.sql, write.expect is None), []).append((prepared, write))
+            else:
+                yield prepared, write
+        for (sql, free), found in inserts.items():
+            rows = [row for prepared, _ in found for row in prepared.parameters]
+            prepared, write = found[0]
+            yield Prepared(sql, rows, prepared.shape), Write(write.statement, (), None if free else len(rows))
+
+
+def _has_spoken(connection: Connection) -> bool:
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _is_one_row(steps: Sequence[Step]) -> bool:
+    return len(steps) == 1 and len(steps[0][0].parameters) == 1 and _one_row_each(steps[0][1])
+
+
+def _one_row_each(write: Write) -> bool:
+    statement = write.statement
+    return isinstance(statement, Insert) and statement.select is None and write.expect in (None, len(write.rows))
 
 
 async def send(connection: Connection, statement: Prepared) -> psycopg.AsyncCursor[tuple[Any, ...]]:
