@@ -7,8 +7,9 @@ import redis.asyncio as valkey_client
 from laneway.contract.policy import Queue, QueueUse
 from laneway.errors import NotFound, Unavailable
 from laneway.lanes.operation import PUBLISH_GRACE
-from laneway.lanes.queue.broker import Published
+from laneway.lanes.queue.broker import Outcome, Published, Report
 from laneway.lanes.queue.delivery import backoff
+from laneway.lanes.queue.valkey import CONNECTIONS, ValkeyBroker
 from laneway.store import dead_letters, operations, outbox
 from laneway.store.dead_letters import Selection
 from laneway.store.operations import State
@@ -141,7 +142,7 @@ async def test_a_message_that_kills_its_process_is_parked_without_another_run(la
     lane.shelf.handle("Tidy", tidy)
     message = await lane.start("m1")
     for _ in range(lane.shelf.method("Tidy").work.max_attempts):
-        await lane.broker.started("m1", 1)  # and the process died
+        await lane.broker.started("m1", 1, 0.0)  # and the process died
     await lane.broker.forget("m1")
     await lane.broker.publish([message], producer="shelf", now=0.0)
     await lane.deliveries.run(await lane.take())
@@ -256,8 +257,6 @@ def test_backoff_never_overflows() -> None:
 
 
 async def test_a_broker_that_is_away_is_unavailable_and_back_when_it_is(valkey, lane) -> None:
-    from laneway.lanes.queue.valkey import ValkeyBroker
-
     broker = ValkeyBroker(valkey.url, window=WINDOW)
     await broker.wake("shelf")
     valkey.kill()
@@ -301,3 +300,31 @@ async def test_an_event_that_is_delivered_again_does_not_run_its_handler_again(l
     for _ in range(2):
         await lane.shelf.deliver("On", "e1:On", name="book")
     assert runs == [1]
+
+
+async def test_a_copy_from_before_its_message_was_parked_is_not_run_and_one_that_was_redriven_is(lane) -> None:
+    """As when a worker that it has killed held it, and another finds it there an hour later."""
+    runs = []
+
+    async def tidy(request, call):
+        runs.append(call.attempt)
+        raise NotFound("nobody")
+
+    lane.shelf.handle("Tidy", tidy)
+    message = await lane.start("m1")
+    await lane.broker.publish([message], producer="shelf", now=10.0)
+    stale = await lane.take()
+    await lane.broker.report("shelf", Report(id="m1", outcome=Outcome.PARK, attempt=8), enqueued_at=10.0)
+    await lane.deliveries.run(stale)
+    assert runs == []
+    await lane.broker.publish([message], producer="shelf", now=11.0)
+    await lane.deliveries.run(await lane.take())
+    assert runs == [1]
+
+
+async def test_a_process_has_no_more_connections_to_the_broker_than_stated(valkey) -> None:
+    broker = ValkeyBroker(valkey.url, window=WINDOW)
+    await asyncio.gather(*(broker.started(f"m{n}", 1, 0.0) for n in range(20 * CONNECTIONS)))
+    async with valkey_client.Redis.from_url(valkey.url) as client:
+        assert len(await client.client_list()) - 1 <= CONNECTIONS
+    await broker.close()

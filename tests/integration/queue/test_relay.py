@@ -69,7 +69,7 @@ async def test_what_has_ended_is_settled_while_a_backlog_waits(lane: Lane) -> No
         await until(lambda: published(lane))
         taken = [await lane.take() for _ in range(WINDOW)]
         for copy in taken:
-            await lane.broker.report("shelf", Report(id=copy.id, outcome=Outcome.DONE))
+            await lane.broker.report("shelf", Report(id=copy.id, outcome=Outcome.DONE), enqueued_at=0.0)
 
         async def gone() -> bool:
             return [await outbox.get(lane.shelf.store, copy.id) for copy in taken] == [None] * WINDOW

@@ -1,13 +1,17 @@
 """A worker as a real process on a real Valkey: when it consumes, what it acknowledges, and how it stops."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Self
 
+import httpx
 import pytest
 
 from laneway.contract.policy import Priority
 from laneway.lanes.operation import PUBLISH_GRACE, Timing, queued
+from laneway.lanes.queue.broker import Outcome
 from laneway.lanes.queue.relay import Relay
 from laneway.lanes.queue.valkey import ValkeyBroker
 from laneway.scaling.wire import lists_of
@@ -16,6 +20,7 @@ from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
 from tests.fixtures.roles import PATIENCE, Role, Roles, until
 from tests.fixtures.shelf import Clock
+from tests.fixtures.valkey import free_port
 
 GRACE = 60
 """Seconds; longer than a test waits for anything."""
@@ -143,6 +148,90 @@ async def test_what_is_more_urgent_is_taken_first_however_late_it_came(roles, pr
         taken += await entered(roles)
     roles.let_go("low")
     assert taken == ["high", "normal", "low"]
+
+
+async def test_a_message_that_kills_its_process_is_parked_after_its_attempts(roles, producer) -> None:
+    method = roles.method("Crash")
+    row = queued(method, method.input(request_id="poison"), "poison", {}, producer.clock())
+    await producer.store.commit([outbox.insert([row])])
+    for _ in range(method.work.max_attempts):
+        worker = roles.start("worker")
+        await producer.after(producer.broker.copy_ttl)
+        assert await asyncio.to_thread(worker.ended) == -signal.SIGKILL
+        roles.gates.delete("laneway:copy:poison")  # as if the time that it was marked for had passed
+    survivor = roles.start("worker")
+    await producer.after(producer.broker.copy_ttl)
+    assert await producer.settle() == []
+    parked = await outbox.get(producer.store, "poison")
+    assert parked is not None
+    assert (parked.attempts, "never ended" in parked.error) == (2, True)
+    assert survivor.runs()
+
+
+class Proxy:
+    """Stands between a worker and its broker; what it swallows stands open, and nobody is at the other end."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._open: list[asyncio.Event] = []
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+
+    def swallow(self) -> int:
+        """From now on the connections that there are lead nowhere; how many there are."""
+        for swallowed in self._open:
+            swallowed.set()
+        return len(self._open)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        swallowed = asyncio.Event()
+        self._open.append(swallowed)
+        other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        self._writers += [writer, other_writer]
+        for source, sink in ((reader, other_writer), (other_reader, writer)):
+            pump = asyncio.create_task(self._pump(source, sink, swallowed))
+            self._pumps.add(pump)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, swallowed: asyncio.Event) -> None:
+        while data := await source.read(65536):
+            if not swallowed.is_set():
+                sink.write(data)
+                await sink.drain()
+        if not swallowed.is_set():
+            sink.close()
+
+
+async def test_a_worker_whose_connections_are_half_open_consumes_again_and_is_alive(
+    roles, producer, valkey_url
+) -> None:
+    port = free_port()
+    async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy, httpx.AsyncClient() as client:
+        worker = roles.start("worker", broker_url=proxy.url, admin_port=port)
+        await asyncio.to_thread(worker.says, "consuming")
+        assert proxy.swallow() > 1
+        await producer.start("m1")
+        roles.let_go("m1")
+        async with asyncio.timeout(PATIENCE):
+            while not (reports := await producer.broker.reports("shelf", wait=5)):
+                roles.gates.delete("laneway:copy:m1")  # the copy may have gone down with what its worker asked of it
+                await producer.after(producer.broker.copy_ttl)
+        assert [(report.id, report.outcome) for report in reports] == [("m1", Outcome.DONE)]
+        assert (await client.get(f"http://127.0.0.1:{port}/livez", timeout=10)).text == "ok\n"
 
 
 async def test_a_copy_that_runs_long_stays_known_as_running(roles, producer) -> None:

@@ -60,3 +60,12 @@ async def test_a_taken_port_is_one_sentence() -> None:
             serve_admin(health, bytes, host="127.0.0.1", port=port),
         ):
             pass
+
+
+async def test_a_process_that_is_ailing_says_why_it_is_not_alive() -> None:
+    health, ailments = Health(asyncio.get_running_loop()), [None, "the broker has not answered for 31 s"]
+    health.watch(lambda: ailments.pop())
+    with serve_admin(health, bytes, host="127.0.0.1", port=0) as port:
+        answer = await get(port, "/livez")
+        assert (answer.status_code, answer.text) == (503, "the broker has not answered for 31 s\n")
+        assert (await get(port, "/livez")).status_code == 200

@@ -221,6 +221,7 @@ def run_worker(name: str, factory: Factory, settings: Settings) -> None:
     """Celery in the main thread, everything else on the one event loop in a thread of its own."""
     import uvloop
 
+    from laneway.lanes.queue.hearing import Hearing
     from laneway.lanes.queue.worker import LoopThread, celery_app, report_capacity, run_celery
 
     thread = LoopThread(uvloop.new_event_loop())
@@ -236,6 +237,9 @@ def run_worker(name: str, factory: Factory, settings: Settings) -> None:
             broker_url=settings.broker_url,
             deliver=lambda delivery: thread.submit(own.deliveries.run(delivery)).result(),
         )
+        hearing = Hearing()
+        hearing.attach(app)
+        own.health.watch(hearing.ailment)
         report_capacity(app, pod=settings.instance, breakers_open=own.breakers_open)
 
         def stopping() -> None:

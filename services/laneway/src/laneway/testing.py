@@ -204,7 +204,7 @@ class _MemoryBroker:
         """It takes everything."""
         return [ROUNDS for _ in queues]
 
-    async def started(self, id: str, attempt: int) -> int:
+    async def started(self, id: str, attempt: int, enqueued_at: float) -> int:  # noqa: ARG002 no copy is older
         if self._ended.get(id, 0) >= attempt:
             return 0
         self._started[id] += 1
@@ -213,7 +213,7 @@ class _MemoryBroker:
     async def refresh(self, ids: Sequence[str]) -> None:
         """Copies in memory do not expire."""
 
-    async def report(self, producer: str, report: Report) -> None:
+    async def report(self, producer: str, report: Report, *, enqueued_at: float) -> None:  # noqa: ARG002
         self._copies.discard(report.id)
         if report.outcome is Outcome.RETRY:
             self._ended[report.id] = report.attempt

@@ -25,6 +25,7 @@ class Health:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._ready = threading.Event()
+        self._signs: list[Callable[[], str | None]] = []
 
     @property
     def ready(self) -> bool:
@@ -38,8 +39,17 @@ class Health:
         """It takes no new work any more."""
         self._ready.clear()
 
-    def alive(self) -> bool:
-        """Whether the loop answers. Never ask on the loop itself."""
+    def watch(self, ailment: Callable[[], str | None]) -> None:
+        """Ask this as well: why the process is not alive, or None. Asked from the admin port's threads."""
+        self._signs.append(ailment)
+
+    def ailment(self) -> str | None:
+        """Why the process is not alive; None while it is. Never ask on the loop itself."""
+        if not self._turns():
+            return "the event loop does not answer"
+        return next((why for sign in self._signs if (why := sign()) is not None), None)
+
+    def _turns(self) -> bool:
         answer = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop)
         try:
             answer.result(LOOP_PATIENCE)
@@ -82,7 +92,8 @@ def _handler(health: Health, render: Callable[[], bytes]) -> type[BaseHTTPReques
             if self.path == "/metrics":
                 self._answer(HTTPStatus.OK, render(), CONTENT_TYPE_LATEST)
             elif self.path == "/livez":
-                self._verdict(health.alive(), "the event loop does not answer")
+                ailment = health.ailment()
+                self._verdict(ailment is None, ailment or "")
             elif self.path == "/readyz":
                 self._verdict(health.ready, "takes no work")
             else:

@@ -55,16 +55,20 @@ class Broker(Protocol):
         """How many more copies the window of each queue takes."""
         ...
 
-    async def started(self, id: str, attempt: int) -> int:
-        """A copy begins to run: how many have begun by now, itself included. 0: its attempt has ended, it must not."""
+    async def started(self, id: str, attempt: int, enqueued_at: float) -> int:
+        """A copy begins to run: how many have begun by now, itself included.
+
+        0: it must not, for its attempt has ended, or its message was parked after this copy was enqueued. Copies of a
+        message that kills its process come back for as long as a worker finds them where it died.
+        """
         ...
 
     async def refresh(self, ids: Sequence[str]) -> None:
         """These copies are still running."""
         ...
 
-    async def report(self, producer: str, report: Report) -> None:
-        """Tell the producer's relay how a delivery ended; the copy is not on its way any more."""
+    async def report(self, producer: str, report: Report, *, enqueued_at: float) -> None:
+        """Tell the producer's relay how the delivery of a copy ended, which is not on its way any more."""
         ...
 
     async def forget(self, id: str) -> None:

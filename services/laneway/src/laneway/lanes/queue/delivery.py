@@ -58,11 +58,11 @@ class Deliveries:
         self._running[task] = delivery
         try:
             method = self._methods[delivery.method]
-            started = await self._broker.started(delivery.id, delivery.attempt)
+            started = await self._broker.started(delivery.id, delivery.attempt, delivery.enqueued_at)
             if not started:
-                return  # another copy of the same attempt has failed: the next one comes when it is due
+                return  # another copy has failed meanwhile: the next one comes when it is due
             report = await self._outcome(method, delivery, started)
-            await self._broker.report(delivery.producer, report)
+            await self._broker.report(delivery.producer, report, enqueued_at=delivery.enqueued_at)
             self._metrics.delivered(method.queue_name, report.outcome)
         finally:
             del self._running[task]

@@ -21,6 +21,9 @@ from laneway.lanes.queue.envelope import encode, queue_of
 from laneway.scaling.wire import DEMAND_TTL, PRIORITIES, Demand, demand_key, list_of, lists_of
 from laneway.store.outbox import OutboxMessage
 
+CONNECTIONS = 16
+"""Most that a process has to the broker by this client; what needs one more waits."""
+
 _ATTEMPTS_TTL = 7 * 86_400
 _TIMEOUT = 5.0
 
@@ -37,6 +40,8 @@ return 'sent'
 
 # Copies that waited for long have twins: once one has failed, the others of the same attempt are not to run.
 _STARTED = """
+local parked = redis.call('HGET', KEYS[1], 'parked')
+if parked and tonumber(parked) >= tonumber(ARGV[4]) then return 0 end
 local ended = redis.call('HGET', KEYS[1], 'ended')
 if ended and tonumber(ended) >= tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
@@ -54,8 +59,10 @@ class ValkeyBroker:
     def __init__(self, url: str, *, window: int, copy_ttl: float = COPY_TTL) -> None:
         self.copy_ttl = copy_ttl
         self._window = window
-        self._client = valkey.Redis.from_url(
+        pool = valkey.BlockingConnectionPool.from_url(
             url,
+            max_connections=CONNECTIONS,
+            timeout=None,  # as long as the use of it may take
             # Each use has a time limit of its own. The client's would go through `asyncio.wait_for`, which on
             # Python 3.11 loses a cancellation that comes together with the result.
             socket_timeout=None,
@@ -65,6 +72,7 @@ class ValkeyBroker:
             retry=Retry(NoBackoff(), 1),
             retry_on_error=[ConnectionError],
         )
+        self._client = valkey.Redis.from_pool(pool)
 
     async def publish(self, messages: Sequence[OutboxMessage], *, producer: str, now: float) -> list[Published]:
         """Push copies, each unless one is on its way already or the queue's window is full."""
@@ -88,11 +96,12 @@ class ValkeyBroker:
         waiting = (sum(lengths[place : place + each]) for place in range(0, len(lengths), each))
         return [max(0, self._window - length) for length in waiting]
 
-    async def started(self, id: str, attempt: int) -> int:
-        """A copy begins to run: how many have begun by now, itself included. 0: its attempt has ended, it must not."""
+    async def started(self, id: str, attempt: int, enqueued_at: float) -> int:
+        """A copy begins to run: how many have begun by now, itself included. 0: it must not."""
         ttl = round(self.copy_ttl * 1000)
+        told = (_attempts(id), _copy(id), attempt, ttl, _ATTEMPTS_TTL, repr(enqueued_at))
         async with _reaching():
-            return int(await self._client.eval(_STARTED, 2, _attempts(id), _copy(id), attempt, ttl, _ATTEMPTS_TTL))
+            return int(await self._client.eval(_STARTED, 2, *told))
 
     async def refresh(self, ids: Sequence[str]) -> None:
         """These copies are still running."""
@@ -102,8 +111,8 @@ class ValkeyBroker:
                 pipe.set(_copy(id), "1", px=round(self.copy_ttl * 1000))
             await pipe.execute()
 
-    async def report(self, producer: str, report: Report) -> None:
-        """Tell the producer's relay how a delivery ended; the copy is not on its way any more."""
+    async def report(self, producer: str, report: Report, *, enqueued_at: float) -> None:
+        """Tell the producer's relay how the delivery of a copy ended, which is not on its way any more."""
         async with _reaching():
             pipe = self._client.pipeline(transaction=False)
             pipe.delete(_copy(report.id))
@@ -111,6 +120,9 @@ class ValkeyBroker:
                 pipe.hset(_attempts(report.id), "ended", str(report.attempt))
             else:
                 pipe.delete(_attempts(report.id))
+            if report.outcome is Outcome.PARK:
+                pipe.hset(_attempts(report.id), "parked", repr(enqueued_at))
+                pipe.expire(_attempts(report.id), _ATTEMPTS_TTL)
             pipe.rpush(_reports(producer), json.dumps(asdict(report)))
             await pipe.execute()
 

@@ -77,6 +77,7 @@ def celery_app(
         worker_redirect_stdouts=False,
         worker_disable_rate_limits=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_pool_limit=1,  # nothing is published by Celery
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
