@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-faults e2e e2e-operator lint types bench bench-sync bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom clean
+.PHONY: help up demo test test-faults e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,10 +38,13 @@ lint: $(READY) ## style, layers and contracts
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
-bench: bench-sync bench-walk bench-resilience bench-operator ## every benchmark
+bench: bench-sync bench-async bench-walk bench-resilience bench-operator ## every benchmark
 
 bench-sync: $(READY) ## the edge and its JSON against FastAPI and json_format
 	@$(BIN)/python -m tests.benchmarks.sync
+
+bench-async: $(READY) ## the event log against pyeventsourcing, and what a long one costs
+	@$(BIN)/python -m tests.benchmarks.event_log
 
 bench-walk: $(READY) ## orders per second through the whole walk
 	@$(BIN)/python -m tests.benchmarks.walk

@@ -55,7 +55,7 @@ def test_an_order_is_what_its_events_say(placed: Order) -> None:
 
 def test_a_bestseller_counts_its_units_once_for_each_order() -> None:
     lines = [OrderLine(product=product, quantity=quantity) for product, quantity in (("a", 2), ("b", 1), ("a", 3))]
-    changes = Bestsellers().changes(Recorded(OrderPlaced(lines=lines), "order/1", 1, "e", 0.0, {}))
+    changes = Bestsellers().changes(Recorded(OrderPlaced(lines=lines), "order/1", 1, "e", 0.0))
     assert [(change.key["product"], change.amounts) for change in changes if isinstance(change, Add)] == [
         ("a", {"units": 5, "orders": 1}),
         ("b", {"units": 1, "orders": 1}),

@@ -3,7 +3,6 @@
 import pytest
 from google.protobuf import json_format
 
-from laneway.domain.upcasting import VERSION
 from tests.contract.events.golden import FOLDER, Entry, Kind, kinds
 
 KINDS = list(kinds())
@@ -12,7 +11,7 @@ ENTRIES = [(kind, entry) for kind in KINDS for entry in kind.entries()]
 
 @pytest.mark.parametrize(("kind", "entry"), ENTRIES, ids=lambda each: getattr(each, "name", ""))
 def test_an_old_event_reads_as_it_did(kind: Kind, entry: Entry) -> None:
-    read = kind.upcasters.read(kind.name, entry.payload, {VERSION: str(entry.version)}, {kind.name: kind.event})
+    read = kind.upcasters.read(kind.name, entry.payload, entry.version, {kind.name: kind.event})
 
     assert json_format.MessageToDict(read) == entry.reads
 

@@ -34,10 +34,8 @@ async def test_an_empty_log_is_an_empty_view_that_is_up_to_date(talk: Talk) -> N
     assert (await states(talk), await talk.seen()) == ([(1, State.LIVE)], {})
 
 
-async def test_more_events_than_a_batch_are_seen_once(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 3)
-    monkeypatch.setattr(module, "BATCH_OF_REBUILD", 4)
-    keeper = talk.projector(WordCount())
+async def test_more_events_than_a_batch_are_seen_once(talk: Talk) -> None:
+    keeper = talk.projector(WordCount(), batch=3)
     await talk.say(*"abcab" * 2)
     await talk.settle(keeper)
     await talk.say(*"abcab" * 2)
@@ -49,10 +47,9 @@ async def test_more_events_than_a_batch_are_seen_once(talk: Talk, monkeypatch: p
 
 
 async def test_of_keepers_at_once_none_applies_an_event_twice(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 2)
     monkeypatch.setattr(module, "PAUSE", 0.01)
-    monkeypatch.setattr(module.Projector, "_hold_lease", _everybody)
-    keepers = [asyncio.create_task(talk.projector(WordCount(), holder=str(at)).run()) for at in range(3)]
+    monkeypatch.setattr(module._Lease, "held", _everybody)
+    keepers = [asyncio.create_task(talk.projector(WordCount(), holder=str(at), batch=2).run()) for at in range(3)]
     for at in range(30):
         await talk.say("a", stream=f"talk/{at}")
 
@@ -84,13 +81,10 @@ async def test_a_second_keeper_waits_until_the_first_is_gone(talk: Talk) -> None
 # Rebuilding
 
 
-async def test_a_new_version_of_the_code_rebuilds_beside_what_is_read(
-    talk: Talk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_new_version_of_the_code_rebuilds_beside_what_is_read(talk: Talk) -> None:
     await talk.say("a", "b", "a")
     await talk.settle(talk.projector(WordCount()))
-    monkeypatch.setattr(module, "BATCH_OF_REBUILD", 2)
-    keeper, seen = talk.projector(Louder()), []
+    keeper, seen = talk.projector(Louder(), batch=2), []
 
     more = True
     while more:
@@ -136,6 +130,26 @@ def _spoil() -> object:
     from tests.fixtures.talk import words
 
     return Write(update(words).where(words.c.word == "a").values(times=99))
+
+
+async def test_a_rebuild_by_hand_takes_over_from_the_service_which_follows_meanwhile(talk: Talk) -> None:
+    await talk.say(*"abc" * 3)
+    service, by_hand = (
+        talk.projector(WordCount(), holder="service"),
+        talk.projector(WordCount(), holder="by hand", batch=4),
+    )
+    await talk.settle(service)
+    assert await by_hand._rebuilding.held()
+    await by_hand._begin(await projections.generations(talk.store, "words"))
+
+    assert await service._turn() == module.PAUSE
+    assert await states(talk) == [(1, State.LIVE), (2, State.BUILDING)], "the other has the rebuild"
+    await talk.say("a")
+    await service._turn()
+    assert (await talk.seen())["a"] == 4, "what is read is followed"
+    while (await states(talk))[-1] == (2, State.BUILDING):
+        await by_hand._turn(keep=False)
+    assert await talk.seen() == {"a": 4, "b": 3, "c": 3}
 
 
 # What fails
@@ -189,12 +203,9 @@ async def test_a_stream_with_a_second_mistake_is_held_from_there_on(talk: Talk) 
 # What is told
 
 
-async def test_the_lag_is_told_and_who_does_not_keep_the_view_tells_none(
-    talk: Talk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BATCH", 2)
+async def test_the_lag_is_told_and_who_does_not_keep_the_view_tells_none(talk: Talk) -> None:
     metrics = Metrics()
-    keeper = talk.projector(WordCount(), metrics)
+    keeper = talk.projector(WordCount(), metrics, batch=2)
     await talk.settle(keeper)
     await talk.say("a", "unspeakable", "b", "c")
     talk.clock.now += 7

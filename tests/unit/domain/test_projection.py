@@ -25,7 +25,7 @@ class WordCount(Projection):
 
 
 def recorded(message):
-    return Recorded(message, "talk/1", 1, "e-1", 0.0, {})
+    return Recorded(message, "talk/1", 1, "e-1", 0.0)
 
 
 def test_an_event_changes_what_its_method_says():

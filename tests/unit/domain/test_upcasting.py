@@ -4,7 +4,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 
-from laneway.domain.upcasting import VERSION, Upcaster, Upcasters
+from laneway.domain.upcasting import VERSION, Upcaster, Upcasters, version_of
 from laneway.errors import ConfigurationError, DataLoss, Internal, Unavailable
 
 NAME = StringValue.DESCRIPTOR.full_name
@@ -24,9 +24,7 @@ THREE = Upcasters([Upcaster(StringValue, 2, marked), Upcaster(StringValue, 1, lo
 
 def read(upcasters: Upcasters, message, version: int = 1):
     name = message.DESCRIPTOR.full_name
-    return upcasters.read(name, message.SerializeToString(), {VERSION: str(version)} if version > 1 else {}, {
-        name: type(message)
-    })  # fmt: skip
+    return upcasters.read(name, message.SerializeToString(), version, {name: type(message)})
 
 
 @pytest.mark.parametrize(("version", "value"), [(1, "HELLO!"), (2, "hello!"), (3, "hello")])
@@ -58,9 +56,9 @@ def test_a_version_that_this_code_does_not_know_yet_is_tried_again_later():
 
 def test_an_unknown_type_and_bytes_that_are_none_are_told_apart():
     with pytest.raises(Internal, match=r"google\.protobuf\.Duration.*older than the log"):
-        THREE.read("google.protobuf.Duration", b"", {})
+        THREE.read("google.protobuf.Duration", b"", 1)
     with pytest.raises(DataLoss, match="StringValue that cannot be decoded"):
-        THREE.read(NAME, b"\xff", {})
+        THREE.read(NAME, b"\xff", 1)
 
 
 def test_an_upcaster_that_gives_something_else_is_named():
@@ -73,3 +71,10 @@ def test_an_upcaster_that_gives_something_else_is_named():
 def test_a_version_that_is_left_out_or_there_twice_is_refused_at_definition(versions):
     with pytest.raises(ConfigurationError, match="write one for each version, from 1"):
         Upcasters([Upcaster(StringValue, version, louder) for version in versions])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "version"), [("{}", 1), ('{"traceparent": "00-1"}', 1), (f'{{"{VERSION}": "7"}}', 7)]
+)
+def test_the_version_of_an_event_is_in_its_metadata(metadata, version):
+    assert version_of(metadata) == version

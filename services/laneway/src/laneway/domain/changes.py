@@ -67,20 +67,21 @@ class _Row:
     amounts: dict[str, float] = field(default_factory=dict)
 
     def take(self, change: Add | Put | Remove) -> None:
-        if isinstance(change, Remove):
-            self.removed, self.values, self.amounts = True, {}, {}
+        if isinstance(change, Add):
+            self._add(change.amounts)
         elif isinstance(change, Put):
             self.values |= change.values
             self.amounts = {name: amount for name, amount in self.amounts.items() if name not in change.values}
         else:
-            self._add(change.amounts)
+            self.removed, self.values, self.amounts = True, {}, {}
 
     def _add(self, amounts: Mapping[str, float]) -> None:
+        values, own = self.values, self.amounts
         for name, amount in amounts.items():
-            if name in self.values:
-                self.values[name] = (self.values[name] or 0) + amount  # type: ignore[operator]
+            if name in values:
+                values[name] = (values[name] or 0) + amount  # type: ignore[operator]
             else:
-                self.amounts[name] = self.amounts.get(name, 0) + amount
+                own[name] = own.get(name, 0) + amount
 
 
 def condensed(changes: Iterable[Change], generation: int) -> Iterator[Write]:

@@ -71,6 +71,7 @@ class Projection:
     version: ClassVar[int] = 1
     tables: ClassVar[tuple[Table, ...]] = ()
     _methods: ClassVar[Mapping[str, tuple[type[Message], str]]] = MappingProxyType({})
+    _by_class: ClassVar[Mapping[type[Message], Callable[..., Iterable[Change]]]] = MappingProxyType({})
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -78,6 +79,7 @@ class Projection:
         found = {name: event for name, member in vars(cls).items() if (event := getattr(member, _PROJECTS, None))}
         own = {event.DESCRIPTOR.full_name: (event, name) for name, event in found.items()}
         cls._methods = MappingProxyType({**cls._methods, **own})
+        cls._by_class = {event: getattr(cls, name) for event, name in cls._methods.values()}
         if len(own) < len(found):
             raise ConfigurationError(f"{cls.__name__} projects an event twice; keep one method for each.")
         for table in cls.tables:
@@ -100,4 +102,5 @@ class Projection:
 
     def changes(self, event: Recorded[Any]) -> Iterable[Change]:
         """What an event changes."""
-        return getattr(self, self._methods[event.message.DESCRIPTOR.full_name][1])(event)  # type: ignore[no-any-return]
+        method: Callable[..., Iterable[Change]] = self._by_class[type(event.message)]
+        return method(self, event)

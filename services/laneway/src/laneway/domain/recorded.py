@@ -1,5 +1,6 @@
 """An event as it stands in the log: what happened, and where and when."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -17,7 +18,7 @@ class Recorded(Generic[E_co]):
         stream: the stream's name, such as `order/7`.
         version: its place in the stream, from 1.
         recorded_at: seconds since the epoch, by the clock of the process that recorded it.
-        metadata: what is known of its origin, such as its trace.
+        metadata_text: what is known of its origin, such as its trace, as JSON.
     """
 
     message: E_co
@@ -25,4 +26,9 @@ class Recorded(Generic[E_co]):
     version: int
     event_id: str
     recorded_at: float
-    metadata: Mapping[str, str]
+    metadata_text: str = "{}"
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What is known of its origin."""
+        return json.loads(self.metadata_text)  # type: ignore[no-any-return]

@@ -14,6 +14,7 @@ know nothing but it.
 Must not know the store: the version of an event is a number beside its bytes.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -78,12 +79,13 @@ class Upcasters:
         self,
         type_name: str,
         payload: bytes,
-        metadata: Mapping[str, str],
+        version: int,
         types: Mapping[str, type[Message]] = _NO_TYPES,
     ) -> Message:
         """An event of the log as it would be written today.
 
         Args:
+            version: in which it was written; see `version_of`.
             types: the classes that may be met, by full name, besides those of the upcasters.
 
         Raises:
@@ -98,7 +100,7 @@ class Upcasters:
             message: Message = event.FromString(payload)
         except DecodeError as error:
             raise DataLoss(f"The log holds a {type_name} that cannot be decoded.", reason="EVENT_CORRUPT") from error
-        return self.lift(message, version_of(metadata)) if self._steps or VERSION in metadata else message
+        return message if version == 1 and not self._steps else self.lift(message, version)
 
     def lift(self, message: Message, version: int) -> Message:
         """A message of a version, in its newest."""
@@ -131,9 +133,9 @@ class Upcasters:
         return sorted(found)
 
 
-def version_of(metadata: Mapping[str, str]) -> int:
-    """The version in which an event was written."""
-    return int(metadata.get(VERSION, "1"))
+def version_of(metadata_text: str) -> int:
+    """The version in which an event was written, by its metadata, which most of the time has nothing of it."""
+    return int(json.loads(metadata_text)[VERSION]) if VERSION in metadata_text else 1
 
 
 def unknown(type_name: str) -> Internal:

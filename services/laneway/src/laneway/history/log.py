@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 
 from laneway.domain.aggregate import Aggregate
 from laneway.domain.recorded import Recorded
-from laneway.domain.upcasting import Upcasters
+from laneway.domain.upcasting import Upcasters, version_of
 from laneway.errors import FailedPrecondition
 from laneway.store import Store, Write, events, snapshots
 from laneway.store.events import Cursor, Event
@@ -70,8 +70,9 @@ class EventLog:
 
     def recorded(self, event: Event, types: Mapping[str, type[Message]]) -> Recorded[Message]:
         """An event of the store with its message."""
-        message = self._upcasters.read(event.type, event.payload, event.metadata, types)
-        return Recorded(message, event.stream, event.version, event.event_id, event.recorded_at, event.metadata)
+        text = event.metadata_text
+        message = self._upcasters.read(event.type, event.payload, version_of(text), types)
+        return Recorded(message, event.stream, event.version, event.event_id, event.recorded_at, text)
 
     async def _from_snapshot(self, aggregate: type[A], id: str) -> A:
         """What the last snapshot tells; a fresh one when there is none that this code understands."""

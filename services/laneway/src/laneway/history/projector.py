@@ -18,7 +18,7 @@ from laneway.domain.upcasting import Upcasters
 from laneway.errors import LanewayError
 from laneway.history.log import EventLog
 from laneway.store import Store, StoreUnavailable, VersionConflict, events, leases, projections
-from laneway.store.events import Event
+from laneway.store.events import Cursor, Event
 from laneway.store.projections import Generation, Hold, State
 from laneway.telemetry.metrics import Metrics
 
@@ -37,10 +37,10 @@ HELD_AGAIN = 60.0
 """Seconds between attempts to apply what is held back."""
 
 BATCH = 500
-"""Events of one commit while a view follows the log: it must stay short."""
+"""Events of one commit: it must stay short, and so must the time in which the process does nothing else."""
 
-BATCH_OF_REBUILD = 10_000
-"""Events of one commit while a view is rebuilt: the more, the fewer times a row that many count in is written."""
+BATCH_ALONE = 20_000
+"""The same in a process that does nothing else: a row that many events count in is written once for all of them."""
 
 
 @dataclass(slots=True)
@@ -50,6 +50,34 @@ class _Outcome:
     changes: list[Change] = field(default_factory=list)
     failed: dict[str, tuple[Event, str]] = field(default_factory=dict)
     """By stream, the first event that failed, and why."""
+
+
+class _Lease:
+    """One of the view's leases, renewed when half of its time is over."""
+
+    def __init__(self, store: Store, name: str, holder: str, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._name = name
+        self._holder = holder
+        self._clock = clock
+        self._until = 0.0
+
+    @property
+    def mine(self) -> bool:
+        return self._clock() < self._until
+
+    async def held(self) -> bool:
+        """Whether this process has it, now that it was asked for."""
+        now = self._clock()
+        if now < self._until - LEASE / 2:
+            return True
+        mine = await leases.acquire(self._store, self._name, self._holder, now=now, until=now + LEASE)
+        self._until = now + LEASE if mine else 0.0
+        return mine
+
+    async def release(self) -> None:
+        self._until = 0.0
+        await self._store.commit([leases.release(self._name, self._holder)])
 
 
 class Projector:
@@ -63,9 +91,11 @@ class Projector:
         holder: str,
         metrics: Metrics,
         upcasters: Upcasters | None = None,
+        batch: int = BATCH,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.projection = projection
+        self._batch = batch
         self._store = store
         self._holder = holder
         self._metrics = metrics
@@ -74,8 +104,10 @@ class Projector:
         self._log = EventLog(store, self._upcasters)
         self._types = projection.event_types()
         self._sources = list(self._upcasters.sources(self._types))
-        self._leased_until = 0.0
+        self._keeping = _Lease(store, f"projection/{projection.name}", holder, clock)
+        self._rebuilding = _Lease(store, f"projection/{projection.name}/rebuild", holder, clock)
         self._look_at_held = 0.0
+        self._ahead: tuple[Cursor, asyncio.Task[list[Event]]] | None = None
 
     async def run(self) -> None:
         """Keep the view until cancelled; then let another do it."""
@@ -88,9 +120,13 @@ class Projector:
 
     async def hand_over(self) -> None:
         """Let another process keep the view at once."""
-        self._leased_until = 0.0
-        with suppress(LanewayError):
-            await self._store.commit([leases.release(self._lease, self._holder)])
+        if self._ahead is not None:
+            self._ahead[1].cancel()
+            await asyncio.wait([self._ahead[1]])
+            self._ahead = None
+        for lease in (self._keeping, self._rebuilding):
+            with suppress(LanewayError):
+                await lease.release()
 
     async def rebuild(self, told: Callable[[Generation], None] = lambda _: None) -> Generation:
         """Rebuild the view beside the one that is read, and change over; works beside processes that keep it.
@@ -98,34 +134,48 @@ class Projector:
         Args:
             told: is called with the generation as it grows.
         """
+        mine = await self._rebuilding.held()  # another process that rebuilds goes on, and this one looks on
         wanted = (await self._begin(await projections.generations(self._store, self.projection.name))).generation
         while True:
-            pause = await self._turn()
+            pause = await self._turn(keep=False) if mine else PATIENCE
             of_name = await projections.generations(self._store, self.projection.name)
             newer = [each for each in of_name if each.generation >= wanted]
             told(newer[0])
             if newer[0].state is not State.BUILDING:
                 return newer[-1]
             await asyncio.sleep(pause)
+            mine = await self._rebuilding.held()
 
-    async def go_round(self) -> bool:
-        """Bring each generation that is this code's a batch further; whether there may be more to do now."""
+    async def go_round(self, *, keep: bool = True, rebuild: bool = True) -> bool:
+        """Bring each generation that is this code's a batch further; whether there may be more to do now.
+
+        Args:
+            keep: the one that is read, too.
+            rebuild: those beside it, too.
+        """
         found = await projections.generations(self._store, self.projection.name)
+        if keep:
+            found = await self._tidied(found)
+        own = [each for each in found if each.version == self.projection.version]
+        mine = [each for each in own if (rebuild if each.state is State.BUILDING else keep)]
+        more = [await self._further(generation) for generation in mine]
+        return any(more)
+
+    async def _tidied(self, found: list[Generation]) -> list[Generation]:
+        """Without what has retired, and with a generation of this code, if none is as new."""
         for retired in (each for each in found if each.state is State.RETIRED):
             await projections.sweep(self._store, retired, self.projection.tables)
         found = [each for each in found if each.state is not State.RETIRED]
         if all(each.version < self.projection.version for each in found):
             found.append(await self._begin(found))
-        own = [each for each in found if each.version == self.projection.version]
-        more = [await self._further(generation) for generation in own]
-        return any(more)
+        return found
 
-    async def _turn(self) -> float:
+    async def _turn(self, *, keep: bool = True) -> float:
         """Do what there is to do, if the view is this process's to keep; seconds to wait then."""
         try:
-            if not await self._hold_lease():
+            if keep and not await self._hold_lease():
                 return PATIENCE
-            return 0.0 if await self.go_round() else PAUSE
+            return 0.0 if await self.go_round(keep=keep, rebuild=await self._rebuilding.held()) else PAUSE
         except VersionConflict:
             return 0.0  # another process was quicker: look again
         except LanewayError as error:
@@ -133,20 +183,13 @@ class Projector:
             return PATIENCE
 
     async def _hold_lease(self) -> bool:
-        now = self._clock()
-        if now < self._leased_until - LEASE / 2:
-            return True
-        mine = await leases.acquire(self._store, self._lease, self._holder, now=now, until=now + LEASE)
-        if mine and now > self._leased_until:
-            self._look_at_held = now
-        if not mine:
+        new = not self._keeping.mine
+        if not await self._keeping.held():
             self._metrics.not_projecting(self.projection.name)
-        self._leased_until = now + LEASE if mine else 0.0
-        return mine
-
-    @property
-    def _lease(self) -> str:
-        return f"projection/{self.projection.name}"
+            return False
+        if new:
+            self._look_at_held = self._clock()
+        return True
 
     async def _begin(self, found: Sequence[Generation]) -> Generation:
         number = max((each.generation for each in found), default=0) + 1
@@ -158,12 +201,13 @@ class Projector:
     async def _further(self, generation: Generation) -> bool:
         """A batch further, and into use when it has come to the end of the log."""
         building = generation.state is State.BUILDING
-        at_most = BATCH_OF_REBUILD if building else BATCH
         held = {each.stream: each for each in await self._held(generation)}
-        new = await events.read_after(self._store, generation.cursor, self._sources, at_most)
+        new = await (self._read(generation.cursor) if building else self._after(generation.cursor))
+        more = len(new) == self._batch
+        if more and building:  # the database reads on while this process works
+            self._ahead = new[-1].cursor, asyncio.create_task(self._after(new[-1].cursor))
         if new:
             generation = await self._apply(generation, new, held)
-        more = len(new) == at_most
         if building and not more:
             await self._store.commit(projections.go_live(generation, self._clock()))
             log.info("a view was rebuilt", extra={"view": generation.name, "events": generation.applied})
@@ -171,6 +215,17 @@ class Projector:
             late = self._clock() - new[-1].recorded_at if more else 0.0
             self._metrics.projected(generation.name, len(new), lag=max(late, 0.0), held=len(held))
         return more
+
+    async def _read(self, cursor: Cursor) -> list[Event]:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == cursor:
+            return await ahead[1]
+        if ahead is not None:
+            ahead[1].cancel()
+        return await self._after(cursor)
+
+    async def _after(self, cursor: Cursor) -> list[Event]:
+        return await events.read_after(self._store, cursor, self._sources, self._batch)
 
     # Applying
 

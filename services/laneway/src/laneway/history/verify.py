@@ -13,7 +13,7 @@ from sqlalchemy.pool import StaticPool
 
 from laneway.domain.changes import GENERATION, condensed
 from laneway.domain.projection import Projection
-from laneway.domain.upcasting import Upcasters
+from laneway.domain.upcasting import Upcasters, version_of
 from laneway.errors import LanewayError
 from laneway.history.log import EventLog
 from laneway.store import Store, Write, events, projections, subscriptions
@@ -74,7 +74,9 @@ async def _read_all(
         for event in page:
             known = class_of(event.type)
             try:
-                upcasters.read(event.type, event.payload, event.metadata, {event.type: known} if known else {})
+                upcasters.read(
+                    event.type, event.payload, version_of(event.metadata_text), {event.type: known} if known else {}
+                )
             except Exception as error:  # an upcaster is the author's, and may fail in any way
                 cause = error.message if isinstance(error, LanewayError) else f"{type(error).__name__}: {error}"
                 report.wrong.append(f"{event.stream} version {event.version} ({event.event_id}): {cause}")

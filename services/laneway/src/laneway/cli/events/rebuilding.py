@@ -9,7 +9,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from laneway.cli.database import OpenService, opened
 from laneway.domain.projection import Projection
 from laneway.errors import ConfigurationError
-from laneway.history.projector import Projector
+from laneway.history.projector import BATCH_ALONE, Projector
 from laneway.settings import Settings
 from laneway.store.projections import Generation
 from laneway.telemetry.metrics import Metrics
@@ -25,7 +25,9 @@ async def rebuild_view(settings: Settings, service: str, view: str, data: Path) 
     async with opened(settings, service, data) as of:
         projection = _projection(of, view)
         holder = f"rebuild-{os.getpid()}"
-        projector = Projector(of.store, projection, holder=holder, metrics=Metrics(), upcasters=of.service.upcasters)
+        projector = Projector(
+            of.store, projection, holder=holder, metrics=Metrics(), upcasters=of.service.upcasters, batch=BATCH_ALONE
+        )
         columns = TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} events"), TimeElapsedColumn()
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(view, total=None)

@@ -37,13 +37,15 @@ def as_json(event: Event, upcasters: Upcasters) -> dict[str, Any]:
         "stream": event.stream,
         "version": event.version,
         "type": event.type,
-        "eventVersion": version_of(event.metadata),
+        "eventVersion": version_of(event.metadata_text),
         "time": time_of(event.recorded_at),
         "metadata": dict(event.metadata),
     }
     known = class_of(event.type)
     try:
-        message = upcasters.read(event.type, event.payload, event.metadata, {event.type: known} if known else {})
+        message = upcasters.read(
+            event.type, event.payload, version_of(event.metadata_text), {event.type: known} if known else {}
+        )
     except LanewayError as error:
         return {**told, "unreadable": error.message, "payload": event.payload.hex()}
     return {**told, "message": json_format.MessageToDict(message)}

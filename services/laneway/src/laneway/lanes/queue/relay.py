@@ -200,9 +200,10 @@ class Relay:
         """The row of a delivery; a dead letter at once, if the event cannot be brought into today's shape."""
         now = self._clock()
         payload, error = event.payload, None
-        if version_of(event.metadata) < self._upcasters.newest(event.type):
+        version = version_of(event.metadata_text)
+        if version < self._upcasters.newest(event.type):
             try:
-                payload = self._upcasters.read(event.type, payload, event.metadata).SerializeToString()
+                payload = self._upcasters.read(event.type, payload, version).SerializeToString()
             except Exception as cause:  # an upcaster is the author's: its mistake is this event's only
                 error = f"{event.type} cannot be upcast: {cause}"
                 log.error("message parked", extra={"id": id, "cause": error})
