@@ -5,6 +5,7 @@ Must not know any transport.
 """
 
 import hashlib
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from laneway.contract.model import Method, descriptor_of, published
 from laneway.domain.aggregate import Aggregate
 from laneway.domain.recorded import Recorded
 from laneway.domain.upcasting import Upcasters
-from laneway.errors import DeadlineExceeded, FailedPrecondition
+from laneway.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from laneway.history.log import EventLog, kept_snapshot
 from laneway.store import Row, Store, Transaction, Write
 from laneway.store.events import NEW, NewEvent, append
@@ -70,6 +71,9 @@ class Identity:
 
 
 ANONYMOUS = Identity()
+
+PLAIN = ""
+"""In the place of a service: the queue is a plain Celery application's."""
 
 
 @dataclass(slots=True)
@@ -264,6 +268,40 @@ class Call:
         self._writable()
         self.effects.later.append(message)
         publishing.end()
+
+    def send_task(
+        self,
+        task: str,
+        *args: object,
+        queue: str = "celery",
+        step: str | None = None,
+        **kwargs: object,
+    ) -> str:
+        """Start a task of a plain Celery application on the same broker; gives the task's id.
+
+        It is a row of this call's transaction and reaches the broker at least once, under one id however often this
+        call is repeated; what the application does with it is the application's. `step` names it where a handler sends
+        a task twice.
+
+        Raises:
+            InvalidArgument: an argument is no JSON.
+        """
+        self._writable()
+        try:
+            payload = json.dumps([args, kwargs]).encode()
+        except (TypeError, ValueError) as error:
+            raise InvalidArgument(f"{task} takes what is JSON: {error}.") from None
+        id = self.derive_key(step or task)
+        attributes = names.messaging(queue, id, "send")
+        span = self._surroundings.tracing.start_span(names.publish_span(queue), SpanKind.PRODUCER, attributes)
+        headers: dict[str, str] = {}
+        self._surroundings.tracing.inject(headers, span)
+        message = OutboxMessage(
+            id=id, service=PLAIN, queue=queue, method=task, payload=payload, headers=headers, due_at=self.now(),
+            created_at=self.now(), priority=0,
+        )  # fmt: skip
+        self.start_later(message, span)
+        return id
 
     # Effects outside the database
 

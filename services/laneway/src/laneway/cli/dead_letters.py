@@ -24,7 +24,7 @@ from laneway.runtime import describe
 from laneway.settings import Settings
 from laneway.store import Store, Write, dead_letters, migrations, turns
 from laneway.store.dead_letters import Selection
-from laneway.store.outbox import OutboxMessage
+from laneway.store.outbox import OutboxMessage, name_in_broker
 
 BATCH = 500
 """Dead letters of one transaction."""
@@ -61,7 +61,7 @@ class Letter:
 
     @property
     def queue(self) -> str:
-        return f"{self.message.service}.{self.message.queue}"
+        return name_in_broker(self.message.service, self.message.queue)
 
     @property
     def trace(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from laneway.errors import LanewayError, ResourceExhausted
 from laneway.store import Store, outbox
-from laneway.store.outbox import OutboxMessage, QueueCounts
+from laneway.store.outbox import OutboxMessage, QueueCounts, name_in_broker
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Backpressure:
         for message in messages:
             why = self._full.get((message.service, message.queue))
             if why is not None:
-                queue = f"{message.service}.{message.queue}"
+                queue = name_in_broker(message.service, message.queue)
                 raise ResourceExhausted(
                     f"The queue {queue} takes nothing now: {why}. Try again later.",
                     reason=REASON,

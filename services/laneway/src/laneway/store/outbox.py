@@ -46,10 +46,13 @@ NORMAL = 3
 
 @dataclass(frozen=True, slots=True)
 class OutboxMessage:
-    """A message for a queue of a service.
+    """A message for a queue of a service, or for one of a plain Celery application.
 
     Attributes:
         id: the message id, by which the consumer's inbox knows it.
+        service: whose queue it is; empty for a plain one, which nobody confirms: the row goes when the broker has it.
+        method: the method's full name, or the name of a plain application's task.
+        payload: the request; for a plain task its arguments, as JSON.
         created_at: since when it waits for a worker: it was written, or was to start from then on.
         start_by: after this moment it must not start any more.
         subscription: the subscriber's method, when the message is an event.
@@ -74,6 +77,11 @@ class OutboxMessage:
     skipped_at: float | None = None
     priority: int = NORMAL
     order_key: str | None = None
+
+
+def name_in_broker(service: str, queue: str) -> str:
+    """`fulfilment.bulk`; a plain application's queue is called what it is called."""
+    return f"{service}.{queue}" if service else queue
 
 
 @dataclass(frozen=True, slots=True)

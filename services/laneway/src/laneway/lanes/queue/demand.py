@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from laneway.lanes.queue.broker import Broker
 from laneway.scaling.wire import Demand
 from laneway.store import Store, outbox
-from laneway.store.outbox import QueueCounts
+from laneway.store.outbox import QueueCounts, name_in_broker
 
 EACH = 1.0
 """Seconds between two reports."""
@@ -47,7 +47,7 @@ class DemandTeller:
 
 
 def _name(counts: QueueCounts) -> str:
-    return f"{counts.service}.{counts.queue}"
+    return name_in_broker(counts.service, counts.queue)
 
 
 def _demand(counts: QueueCounts, now: float) -> Demand:

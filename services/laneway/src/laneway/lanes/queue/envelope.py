@@ -2,7 +2,8 @@
 
 Wire format: kombu/transport/virtual/base.py (`prepare_message`), kombu/transport/redis.py (`_put`), and
 https://docs.celeryq.dev/en/stable/internals/protocol.html. The payload is the protobuf message, base64, as the
-task's only argument; Laneway's own headers stand beside Celery's.
+task's only argument; Laneway's own headers stand beside Celery's. A task of a plain application is what that would send
+itself. docs/celery.md is for who reads or writes them elsewhere.
 """
 
 import base64
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from laneway.store.outbox import OutboxMessage
+from laneway.store.outbox import OutboxMessage, name_in_broker
 from laneway.telemetry import names
 
 CALL_HEADERS = (
@@ -36,13 +37,18 @@ class Delivery:
 
 def queue_of(message: OutboxMessage) -> str:
     """The queue's name in the broker."""
-    return f"{message.service}.{message.queue}"
+    return name_in_broker(message.service, message.queue)
 
 
 def encode(message: OutboxMessage, *, producer: str, now: float) -> bytes:
     """The copy to push on the queue's list."""
-    queue = queue_of(message)
-    body = json.dumps([[base64.b64encode(message.payload).decode()], {}, _NO_CANVAS])
+    if message.service:
+        arguments, given = [base64.b64encode(message.payload).decode()], {}
+        headers = _own_headers(message, producer, now)
+    else:
+        arguments, given = json.loads(message.payload)
+        headers = {}
+    body = json.dumps([arguments, given, _NO_CANVAS])
     envelope = {
         "body": base64.b64encode(body.encode()).decode(),
         "content-encoding": "utf-8",
@@ -61,25 +67,31 @@ def encode(message: OutboxMessage, *, producer: str, now: float) -> bytes:
             "argsrepr": "",
             "kwargsrepr": "{}",
             "origin": producer,
-            "ignore_result": True,
-            names.MESSAGE_ID: message.id,
-            names.PRODUCER: producer,
-            names.ENQUEUED_AT: str(now),
-            names.ATTEMPT: str(message.attempts + 1),
-            **({} if message.start_by is None else {names.START_BY: str(message.start_by)}),
+            "ignore_result": bool(message.service),
+            **headers,
             **{name: value for name, value in message.headers.items() if name in CALL_HEADERS},
         },
         "properties": {
             "correlation_id": message.id,
             "reply_to": "",
             "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": queue},
+            "delivery_info": {"exchange": "", "routing_key": queue_of(message)},
             "priority": message.priority,
             "body_encoding": "base64",
             "delivery_tag": str(uuid.uuid4()),  # of the copy: two of one message are acknowledged apart
         },
     }
     return json.dumps(envelope).encode()
+
+
+def _own_headers(message: OutboxMessage, producer: str, now: float) -> dict[str, str]:
+    return {
+        names.MESSAGE_ID: message.id,
+        names.PRODUCER: producer,
+        names.ENQUEUED_AT: str(now),
+        names.ATTEMPT: str(message.attempts + 1),
+        **({} if message.start_by is None else {names.START_BY: str(message.start_by)}),
+    }
 
 
 def decode(method: str, argument: str, headers: Mapping[str, Any]) -> Delivery:

@@ -27,7 +27,7 @@ from laneway.lanes.queue.envelope import queue_of
 from laneway.lanes.queue.scheduler import Scheduler
 from laneway.store import Store, VersionConflict, Write, events, leases, outbox, subscriptions, turns
 from laneway.store.events import Event
-from laneway.store.outbox import OutboxMessage
+from laneway.store.outbox import OutboxMessage, name_in_broker
 from laneway.store.subscriptions import Subscription
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
@@ -231,7 +231,7 @@ class Relay:
         queues = await outbox.queues(self._store)
         if not queues:
             return False
-        rooms = await self._broker.room([f"{service}.{queue}" for service, queue in queues])
+        rooms = await self._broker.room([name_in_broker(*queue) for queue in queues])
         more = [await self._fill(queue, room) for queue, room in zip(queues, rooms, strict=True) if room]
         return any(more)
 
@@ -247,13 +247,19 @@ class Relay:
         now = self._clock()
         results = await self._broker.publish(messages, producer=self._service, now=now)
         until: dict[float, list[str]] = defaultdict(list)
+        handed_over = []
         for message, result in zip(messages, results, strict=True):
+            if not message.service and result is not Published.FULL:
+                handed_over.append(message.id)  # nobody confirms it
+                continue
             pause = REFUSED_AGAIN if result is Published.FULL else self._broker.copy_ttl
             until[now + pause].append(message.id)
         refused = {queue_of(m) for m, result in zip(messages, results, strict=True) if result is Published.FULL}
         if refused:
             log.debug("windows are full", extra={"queues": sorted(refused)})
         writes: list[Write] = [outbox.postpone(ids, moment) for moment, ids in until.items()]
+        if handed_over:
+            writes.append(outbox.confirm(handed_over))
         await self._store.commit(writes)
 
 
