@@ -31,8 +31,17 @@ def test_a_contract_that_does_not_compile_says_where(tmp_path: Path) -> None:
         compile_protos(tmp_path, "", tmp_path / "out")
 
 
+def test_a_contract_needs_no_copy_of_the_vocabulary(tmp_path: Path) -> None:
+    (tmp_path / "a.proto").write_text(
+        'syntax = "proto3"; package mine.v1; import "laneway/v1/call.proto"; import "buf/validate/validate.proto";\n'
+        "message A { string name = 1 [(buf.validate.field).required = true]; }\n"
+        "service S { rpc Go(A) returns (A) { option (laneway.v1.call) = {idempotency {}}; } }"
+    )
+    compile_protos(tmp_path, "", tmp_path / "out")
+    assert "class SService(Handlers)" in (tmp_path / "out" / "a_laneway.py").read_text()
+
+
 def test_a_contract_that_contradicts_itself_is_refused_before_it_is_code(tmp_path: Path) -> None:
-    (tmp_path / "laneway").symlink_to(ROOT / "protos" / "laneway")
     contract = tmp_path / "mine" / "a.proto"
     contract.parent.mkdir()
     contract.write_text(

@@ -33,7 +33,6 @@ def protos(tmp_path: Path) -> Path:
     folder = tmp_path / "protos"
     folder.mkdir()
     (folder / "shelf.proto").write_text(CONTRACT)
-    (folder / "laneway").symlink_to(Path(__file__).parents[3] / "protos" / "laneway")
     return folder
 
 

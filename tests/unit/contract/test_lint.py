@@ -44,14 +44,13 @@ ENTRIES = entries()
 def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
     """All examples, compiled at once, each in a package of its own."""
     folder = tmp_path_factory.mktemp("examples")
-    (folder / "laneway").symlink_to(ROOT / "protos" / "laneway")
     for entry in ENTRIES.values():
         for outcome, body in (("fails", entry.fails), ("passes", entry.passes)):
             name = f"{entry.code.lower()}_{outcome}"
             text = f"{PRELUDE}service Shelf {{\n{body}}}\n".replace("test.shelf.v1", f"test.{name}.v1")
             (folder / f"{name}.proto").write_text(text)
     files, own = described(folder)
-    imported = [file for file in files.file if file.name not in own or file.name.startswith("laneway/")]
+    imported = [file for file in files.file if file.name not in own]
     return {
         file.name.removesuffix(".proto"): Source(FileDescriptorSet(file=[*imported, file]), own={file.name})
         for file in files.file
@@ -89,7 +88,6 @@ def test_nothing_is_found_in_the_example_that_passes(examples: dict[str, Source]
 
 
 def test_a_finding_is_placed_at_the_method_that_it_is_about(tmp_path: Path) -> None:
-    (tmp_path / "laneway").symlink_to(ROOT / "protos" / "laneway")
     (tmp_path / "shelf.proto").write_text(f"{PRELUDE}\nservice Shelf {{\n{ENTRIES['QUEUE_NOT_IDEMPOTENT'].fails}}}")
     [found] = [each for each in lint(sources.folder(tmp_path)) if each.place.file.endswith("shelf.proto")]
 

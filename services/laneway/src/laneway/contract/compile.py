@@ -17,6 +17,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from buf.validate import validate_pb2
 from laneway.errors import ConfigurationError
+from laneway.v1 import call_pb2
 
 
 def compile_protos(root: Path, only: str, out: Path, *, plugin: bool = True) -> list[Path]:
@@ -74,12 +75,14 @@ def includes(root: Path, extra: Path) -> list[str]:
     operations = extra / "google" / "longrunning" / "operations.proto"
     operations.parent.mkdir(parents=True)
     shutil.copyfile(google / "longrunning" / "operations_proto.proto", operations)
-    rules = extra / "rules.binpb"
+    # A contract needs no copy of the vocabulary, nor of buf.validate; one that is in the folders comes first.
+    vocabularies = extra / "vocabularies.binpb"
     known = FileDescriptorSet()
-    validate_pb2.DESCRIPTOR.CopyToProto(known.file.add())
-    rules.write_bytes(known.SerializeToString())
+    for file in (validate_pb2, call_pb2):
+        file.DESCRIPTOR.CopyToProto(known.file.add())
+    vocabularies.write_bytes(known.SerializeToString())
     folders = [root, extra, Path(str(files("grpc_tools") / "_proto")), google.parent]
-    return [*(f"--proto_path={folder}" for folder in folders), f"--descriptor_set_in={rules}"]
+    return [*(f"--proto_path={folder}" for folder in folders), f"--descriptor_set_in={vocabularies}"]
 
 
 def main() -> None:
