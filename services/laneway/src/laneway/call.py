@@ -26,7 +26,7 @@ from laneway.domain.recorded import Recorded
 from laneway.domain.upcasting import Upcasters
 from laneway.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from laneway.history.log import EventLog, kept_snapshot
-from laneway.store import Row, Store, Transaction, Write
+from laneway.store import Reader, Row, Store, Transaction, Write
 from laneway.store.events import NEW, NewEvent, append
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry import names
@@ -195,14 +195,15 @@ class Call:
 
     async def fetch(self, query: Executable) -> Sequence[Row]:
         """Read rows; in an explicit transaction, through it."""
-        if self.transaction is not None:
-            return await self.transaction.fetch(query)
-        return await self._store.fetch(query)
+        return await self._reader.fetch(query)
 
     @property
     def log(self) -> EventLog:
-        """The service's event log, typed: what happened, to whom, in which order."""
-        return EventLog(self._store, self._surroundings.upcasters)
+        """The service's event log, typed: what happened, to whom, in which order.
+
+        It is read through the explicit transaction once there is one; a log that was taken before is not.
+        """
+        return EventLog(self._reader, self._surroundings.upcasters)
 
     async def load(
         self, aggregate: type[A], aggregate_id: str, *, version: int | None = None, at: datetime | None = None
@@ -315,6 +316,12 @@ class Call:
 
     # For the lanes
 
+    async def rollback(self) -> None:
+        """End the call's transaction, if it has opened one, without what it wrote."""
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None:
+            await transaction.rollback()
+
     def require_no_transaction(self, what: str) -> None:
         """Refuse to wait for something remote while the call's transaction is open."""
         if self.transaction is not None:
@@ -361,6 +368,10 @@ class Call:
         new = [_new_event(event, {**carrier, **stamp(event.DESCRIPTOR.full_name)}, self.now()) for event in events]
         self.effects.writes.extend(append(stream, expected, new))
         self.effects.events += len(new)
+
+    @property
+    def _reader(self) -> Reader:
+        return self._store if self.transaction is None else self.transaction
 
     @property
     def _store(self) -> Store:

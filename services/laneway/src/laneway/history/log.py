@@ -14,7 +14,7 @@ from laneway.domain.aggregate import Aggregate
 from laneway.domain.recorded import Recorded
 from laneway.domain.upcasting import Upcasters, version_of
 from laneway.errors import FailedPrecondition
-from laneway.store import Store, Write, events, snapshots
+from laneway.store import Reader, Write, events, snapshots
 from laneway.store.events import Cursor, Event
 from laneway.store.snapshots import Snapshot
 
@@ -31,10 +31,10 @@ class Page(Generic[E]):
 
 
 class EventLog:
-    """The log of one service."""
+    """The log of one service, read from its store or in an open transaction."""
 
-    def __init__(self, store: Store, upcasters: Upcasters) -> None:
-        self._store = store
+    def __init__(self, reader: Reader, upcasters: Upcasters) -> None:
+        self._reader = reader
         self._upcasters = upcasters
 
     async def load(self, aggregate: type[A], id: str, *, version: int | None = None, at: datetime | None = None) -> A:
@@ -57,14 +57,14 @@ class EventLog:
             Internal, DataLoss, Unavailable: see `Upcasters.read`.
         """
         moment = None if at is None else _seconds(at)
-        found = await events.read_stream(self._store, aggregate.stream(id), after, version=version, at=moment)
+        found = await events.read_stream(self._reader, aggregate.stream(id), after, version=version, at=moment)
         types = aggregate.event_types()
         return [self.recorded(event, types) for event in found]
 
     async def after(self, cursor: Cursor, types: Sequence[type[E]], *, limit: int = 100) -> Page[E]:
         """The log's events of some types behind a cursor, in an order in which none is missed."""
         known = {event.DESCRIPTOR.full_name: event for event in types}
-        found = await events.read_after(self._store, cursor, list(self._upcasters.sources(known)), limit)
+        found = await events.read_after(self._reader, cursor, list(self._upcasters.sources(known)), limit)
         read = [self.recorded(event, known) for event in found]
         return Page(read, found[-1].cursor if found else cursor)  # type: ignore[arg-type]
 
@@ -76,7 +76,7 @@ class EventLog:
 
     async def _from_snapshot(self, aggregate: type[A], id: str) -> A:
         """What the last snapshot tells; a fresh one when there is none that this code understands."""
-        kept, kind = await snapshots.latest(self._store, aggregate.stream(id)), aggregate.snapshot_type
+        kept, kind = await snapshots.latest(self._reader, aggregate.stream(id)), aggregate.snapshot_type
         if kept is None or kind is None:
             return aggregate.fresh(id)
         if (kept.type, kept.schema) != (kind.DESCRIPTOR.full_name, aggregate.snapshot_schema):

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 from opentelemetry.trace import Span, SpanKind
 
-from laneway.call import Call, Facts, Identity, Lane, Surroundings, current_call
+from laneway.call import Call, Effects, Facts, Identity, Lane, Surroundings, current_call
 from laneway.contract.model import Contract, Method, read_path
 from laneway.contract.tuning import Tuning
 from laneway.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, LanewayError, Unimplemented
@@ -25,7 +25,7 @@ from laneway.lanes.idempotency_key import checked
 from laneway.lanes.idle import Idle
 from laneway.lanes.status import status_of
 from laneway.lanes.transport import Answer
-from laneway.store import DuplicateKey, Store, VersionConflict, Write, inbox, operations, outbox
+from laneway.store import DuplicateKey, Store, Transaction, VersionConflict, Write, inbox, operations, outbox
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
@@ -277,13 +277,13 @@ class Dispatcher:
             reply = await self._handle(call, request)
             await self._commit(call, [*self._kept(claim, reply, call), *self._delivered(facts, reply)])
         except LanewayError as error:
+            await call.rollback()  # its locks would keep the answer's own commit waiting
             if claim is not None and self._claims is not None and _answers(claim.method, error):
                 await self._store.commit([self._claims.failed(claim, error)])
             raise
         finally:
             current_call.reset(token)
-            if call.transaction is not None:
-                await call.transaction.rollback()
+            await call.rollback()
             for span in call.effects.publishing:
                 span.end()
         return Answer(message=reply, degraded=call.degraded, headers=call.headers)
@@ -336,23 +336,25 @@ class Dispatcher:
             writes.append(outbox.insert(messages))
         if not writes and call.transaction is None:
             return
-        task = asyncio.create_task(self._write(call, writes))
+        transaction, call.transaction = call.transaction, None  # the commit's own: a call that is cancelled leaves it
+        task = asyncio.create_task(self._write(call.effects, writes, transaction))
         self._commits.add(task)
         task.add_done_callback(self._commits.discard)
         # A caller that goes away in mid-commit changes nothing: the effects are whole and get published.
         await asyncio.shield(task)
 
-    async def _write(self, call: Call, writes: Sequence[Write]) -> None:
-        if call.transaction is not None:
-            await call.transaction.commit(writes)
-        else:
+    async def _write(self, effects: Effects, writes: Sequence[Write], transaction: Transaction | None) -> None:
+        if transaction is None:
             await self._store.commit(writes)
+        else:
+            async with transaction:
+                await transaction.commit(writes)
         if self._publishing is None:
             return
-        if call.effects.messages:
-            spans, call.effects.publishing = call.effects.publishing, []
-            self._publishing.offer(call.effects.messages, spans)
-        if call.effects.events or call.effects.later:
+        if effects.messages:
+            spans, effects.publishing = effects.publishing, []
+            self._publishing.offer(effects.messages, spans)
+        if effects.events or effects.later:
             self._publishing.wake()
 
     @property

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from laneway.store.compile import Compiler, Prepared, Row
-from laneway.store.transaction import Transaction, Write
+from laneway.store.transaction import Dialect, Transaction, Write
 
 Step = tuple[Prepared, Write]
 """A write and its statement, compiled for the engine's driver."""
-
-Dialect = Literal["sqlite", "postgresql"]
 
 
 class Engine(Protocol):

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is compiled
 from laneway.store import log_order
 from laneway.store.schema import TRANSACTION, events
 from laneway.store.store import Store
-from laneway.store.transaction import DuplicateKey, VersionConflict, Write
+from laneway.store.transaction import DuplicateKey, Reader, VersionConflict, Write
 
 NEW: Final = 0
 """Expected version of a stream that has no events yet."""
@@ -136,7 +136,7 @@ async def find(store: Store, ids: Sequence[str]) -> list[Event]:
 
 
 async def read_stream(
-    store: Store,
+    reader: Reader,
     stream: str,
     after: int = 0,
     limit: int | None = None,
@@ -158,7 +158,7 @@ async def read_stream(
         query, values = query.where(events.c.version < _LATER), {**values, "later_than": at}
     if limit is not None:
         query = query.limit(limit)
-    return [Event._make(row) for row in await store.fetch(query, values)]
+    return [Event._make(row) for row in await reader.fetch(query, values)]
 
 
 async def newest(store: Store, limit: int, types: Sequence[str] = ()) -> list[Event]:
@@ -167,19 +167,19 @@ async def newest(store: Store, limit: int, types: Sequence[str] = ()) -> list[Ev
     return [Event._make(row) for row in await store.fetch(query.order_by(events.c.position.desc()).limit(limit))]
 
 
-async def read_after(store: Store, cursor: Cursor, types: Sequence[str] = (), limit: int = 100) -> list[Event]:
+async def read_after(reader: Reader, cursor: Cursor, types: Sequence[str] = (), limit: int = 100) -> list[Event]:
     """The log's events after a cursor in an order in which none appears before the cursor later.
 
     Args:
         types: full names of protobuf messages; every type when empty.
     """
-    query = _AFTER[store.dialect]
+    query = _AFTER[reader.dialect]
     if types:
         query = query.where(events.c.type.in_(types) if len(types) > 1 else events.c.type == types[0])
     values = {"after_position": cursor.position, "at_most": limit}
-    if store.dialect == "postgresql":
+    if reader.dialect == "postgresql":
         values["after_tx"] = cursor.tx
-    return [Event._make(row) for row in await store.fetch(query, values)]
+    return [Event._make(row) for row in await reader.fetch(query, values)]
 
 
 async def out_of_order(store: Store, limit: int = 100) -> list[tuple[str, int, int]]:

@@ -23,10 +23,11 @@ from sqlalchemy.engine import URL
 from laneway.errors import Internal, LanewayError
 from laneway.store import location
 from laneway.store.compile import Compiler, Prepared, Row
-from laneway.store.engine import Dialect, Step
+from laneway.store.engine import Step
 from laneway.store.groups import Groups
 from laneway.store.transaction import (
     ConstraintViolated,
+    Dialect,
     DuplicateKey,
     StoreUnavailable,
     VersionConflict,
@@ -211,6 +212,8 @@ class PostgresEngine:
 
 class PostgresTransaction:
     """An explicit transaction, on a connection that it has to itself until it ends."""
+
+    dialect: Dialect = "postgresql"
 
     def __init__(self, engine: PostgresEngine, connection: Connection) -> None:
         self._engine = engine

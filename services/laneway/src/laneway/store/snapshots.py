@@ -9,8 +9,7 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is compiled for SQLite as well
 
 from laneway.store.schema import snapshots
-from laneway.store.store import Store
-from laneway.store.transaction import Write
+from laneway.store.transaction import Reader, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +29,9 @@ def keep(snapshot: Snapshot) -> Write:
     return Write(_KEEP, [asdict(snapshot)])
 
 
-async def latest(store: Store, stream: str) -> Snapshot | None:
+async def latest(reader: Reader, stream: str) -> Snapshot | None:
     """The snapshot of a stream."""
-    rows = await store.fetch(_LATEST, {"of_stream": stream})
+    rows = await reader.fetch(_LATEST, {"of_stream": stream})
     return Snapshot(**rows[0].as_dict()) if rows else None
 
 

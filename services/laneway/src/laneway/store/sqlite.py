@@ -21,8 +21,8 @@ from sqlalchemy.engine import URL
 from laneway.errors import ConfigurationError, LanewayError
 from laneway.store import location
 from laneway.store.compile import Compiler, Prepared, Row
-from laneway.store.engine import Dialect, Step
-from laneway.store.transaction import StoreUnavailable, Write, ended
+from laneway.store.engine import Step
+from laneway.store.transaction import Dialect, StoreUnavailable, Write, ended
 from laneway.store.writer import PATIENCE, Work, Writer, begin_immediate, translated
 
 _READERS = 4
@@ -152,6 +152,8 @@ class SqliteEngine:
 
 class SqliteTransaction:
     """An explicit transaction, on a thread and a connection of its own (in memory: on the only one)."""
+
+    dialect: Dialect = "sqlite"
 
     def __init__(self, engine: SqliteEngine, writer: Writer) -> None:
         self._engine = engine

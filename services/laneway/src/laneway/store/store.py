@@ -12,8 +12,8 @@ from sqlalchemy import Executable
 
 from laneway.store import location
 from laneway.store.compile import Row
-from laneway.store.engine import Dialect, Engine
-from laneway.store.transaction import Transaction, Write
+from laneway.store.engine import Engine
+from laneway.store.transaction import Dialect, Transaction, Write
 
 
 class Store:

@@ -7,12 +7,14 @@ any database.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from sqlalchemy import Executable
 
 from laneway.errors import Aborted, AlreadyExists, FailedPrecondition, Unavailable
 from laneway.store.compile import Row
+
+Dialect = Literal["sqlite", "postgresql"]
 
 
 class VersionConflict(Aborted):
@@ -81,16 +83,29 @@ class Write:
             )
 
 
-class Transaction(Protocol):
+class Reader(Protocol):
+    """Where rows are read: a store, or an open transaction of it."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which SQL the database speaks."""
+        ...
+
+    async def fetch(self, query: Executable, values: Mapping[str, object] | None = None) -> list[Row]:
+        """The rows of a select, or of a statement with RETURNING.
+
+        Args:
+            values: values of the query's named parameters.
+        """
+        ...
+
+
+class Transaction(Reader, Protocol):
     """An explicit transaction. As a context manager it rolls back unless it was committed.
 
     SQLite lets one transaction write at a time, so a reader's values hold until the commit; on PostgreSQL the
     isolation level is REPEATABLE READ, and a row changed meanwhile is a `VersionConflict`.
     """
-
-    async def fetch(self, query: Executable, values: Mapping[str, object] | None = None) -> list[Row]:
-        """The rows of a select, or of a statement with RETURNING."""
-        ...
 
     async def execute(self, statement: Executable, rows: Sequence[Mapping[str, object]] = ()) -> int:
         """Run a statement now; the number of rows it changed."""
