@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from laneway.contract.compile import compile_protos
+from laneway.contract.compile import compile_protos, generated
 from laneway.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +21,30 @@ def test_committed_code_is_not_stale(only: str, committed: str, plugin: bool, tm
     assert fresh
     _, mismatch, missing = filecmp.cmpfiles(tmp_path, ROOT / committed, map(str, fresh), shallow=False)
     assert (mismatch, missing) == ([], []), "run `make protos` and commit what it writes"
-    generated = {p.relative_to(ROOT / committed) for p in (ROOT / committed / only).rglob("*_pb2.py")}
-    assert generated <= set(fresh), "a generated file has no contract any more; delete it"
+    assert generated(ROOT / committed / only) == generated(tmp_path / only), "no contract makes it; run `make protos`"
+
+
+def test_what_no_contract_makes_any_more_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    contracts, out = tmp_path / "protos", tmp_path / "out"
+    contract = contracts / "mine" / "a.proto"
+    contract.parent.mkdir(parents=True)
+    (contracts / "laneway").symlink_to(ROOT / "protos" / "laneway")
+    message = 'syntax = "proto3"; package mine.v1; message A {}\n'
+    contract.write_text(message + "service S { rpc Go(A) returns (A); }")
+    contract.with_name("b.proto").write_text('syntax = "proto3"; package mine.v1; message B {}')
+    compile_protos(contracts, "mine", out)
+    assert (out / "mine" / "a_laneway.py").exists()
+    others = [out / "theirs" / "c_pb2.py", out / "mine" / "written.py"]
+    for other in others:
+        other.parent.mkdir(exist_ok=True)
+        other.touch()
+
+    contract.write_text(message)
+    contract.with_name("b.proto").unlink()
+    compile_protos(contracts, "mine", out)
+
+    assert generated(out / "mine") == {Path("a_pb2.py"), Path("a_pb2.pyi")}
+    assert all(other.exists() for other in others)
 
 
 def test_a_contract_that_does_not_compile_says_where(tmp_path: Path) -> None:

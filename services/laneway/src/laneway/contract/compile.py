@@ -19,19 +19,34 @@ from buf.validate import validate_pb2
 from laneway.errors import ConfigurationError
 from laneway.v1 import call_pb2
 
+GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_laneway.py")
+"""What is made of contracts, and nothing else is called."""
+
 
 def compile_protos(root: Path, only: str, out: Path, *, plugin: bool = True) -> list[Path]:
     """Compile the files below `root/only` into `out`; returns the sources.
+
+    What was generated below `out/only` and no contract makes any more is removed. Without `only` nothing is: the folder
+    may hold code that others generate.
 
     Raises:
         ConfigurationError: protoc or the plugin refused a file; the text is theirs, with place and line.
     """
     sources = _sources(root / only)
-    out.mkdir(parents=True, exist_ok=True)
     plugin_path = Path(sys.executable).with_name("protoc-gen-laneway")
-    generators = [f"--plugin=protoc-gen-laneway={plugin_path}", f"--laneway_out={out}"] if plugin else []
-    _protoc(root, sources, f"--python_out={out}", f"--pyi_out={out}", *generators)
+    with TemporaryDirectory() as made:
+        generators = [f"--plugin=protoc-gen-laneway={plugin_path}", f"--laneway_out={made}"] if plugin else []
+        _protoc(root, sources, f"--python_out={made}", f"--pyi_out={made}", *generators)
+        shutil.copytree(made, out, dirs_exist_ok=True)
+        if only:
+            for stale in generated(out / only) - generated(Path(made) / only):
+                (out / only / stale).unlink()
     return sources
+
+
+def generated(folder: Path) -> set[Path]:
+    """What lies below a folder and has the name of generated code, relative to it."""
+    return {file.relative_to(folder) for pattern in GENERATED for file in folder.rglob(pattern)}
 
 
 def described(root: Path) -> tuple[FileDescriptorSet, set[str]]:
