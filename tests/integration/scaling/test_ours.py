@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from laneway.lanes.queue.demand import DemandTeller
+from laneway.lanes.queue.outages import Outages
 from laneway.lanes.queue.publisher import Publisher
 from laneway.lanes.queue.relay import Relay
 from laneway.lanes.queue.valkey import ValkeyBroker
@@ -173,7 +175,9 @@ async def test_the_chart_lets_a_service_report_and_be_scaled_and_nothing_of_othe
     await broker.close()
 
     methods = [method for method in shelf.contract.methods.values() if method.work is not None]
-    app = celery_app("shelf", methods, broker_url=url, deliver=lambda _: None)
+    app = celery_app(
+        "shelf", methods, broker_url=url, deliver=lambda _: None, outages=Outages(logging.getLogger("shelf"))
+    )
     worker = SimpleNamespace(app=app, concurrency=3, consumer=None)
     reporting = Reporting(worker, app.connection_for_write(), pod="w", breakers_open=lambda: 2)
     reporting._exchange()

@@ -42,6 +42,7 @@ from laneway.v1 import system_pb2
 
 if TYPE_CHECKING:
     from laneway.lanes.queue.delivery import Deliveries
+    from laneway.lanes.queue.outages import Outages
     from laneway.lanes.queue.valkey import ValkeyBroker
 
 log = logging.getLogger(__name__)
@@ -236,6 +237,7 @@ def run_worker(name: str, factory: Factory, settings: Settings) -> None:
             own.methods.values(),
             broker_url=settings.broker_url,
             deliver=lambda delivery: thread.submit(own.deliveries.run(delivery)).result(),
+            outages=own.outages,
         )
         hearing = Hearing()
         hearing.attach(app)
@@ -251,7 +253,10 @@ def run_worker(name: str, factory: Factory, settings: Settings) -> None:
             log.info("consuming", extra={"queues": " ".join(sorted(own.queues))})
 
         try:
-            run_celery(app, slots=settings.worker_slots, name=settings.instance, consuming=consuming, stopping=stopping)
+            run_celery(
+                app, slots=settings.worker_slots, name=settings.instance, consuming=consuming, stopping=stopping,
+                outages=own.outages,
+            )  # fmt: skip
         finally:
             thread.loop.call_soon_threadsafe(own.stopped.set)
             side.result()
@@ -265,6 +270,7 @@ class Bench:
 
     methods: dict[str, Method]
     deliveries: "Deliveries"
+    outages: "Outages"
     health: Health
     breakers_open: Callable[[], int]
     stopped: asyncio.Event
@@ -285,17 +291,19 @@ class Bench:
 async def worker_side(name: str, factory: Factory, settings: Settings, bench: "Future[Bench]") -> None:
     """The loop's side of a worker, from its opening until the bench is stopped."""
     from laneway.lanes.queue.delivery import Deliveries
+    from laneway.lanes.queue.outages import Outages
 
     async with process(name, factory, settings) as own, backend(own) as back:
         methods = {method.full_name: method for queue in own.service.queues.values() for method in queue}
         if back.broker is None or not methods:
             raise ConfigurationError(f"`{name}` has no queue and no subscription; it needs no worker.")
+        outages = Outages(log)
         deliveries = Deliveries(
-            back.dispatcher, back.broker, methods, metrics=own.metrics, clock=time, tuning=own.tuning
+            back.dispatcher, back.broker, methods, metrics=own.metrics, clock=time, tuning=own.tuning, outages=outages
         )
         stopped = asyncio.Event()
         async with running(deliveries.keep_markers()):
-            bench.set_result(Bench(methods, deliveries, own.health, own.pipelines.refusing, stopped))
+            bench.set_result(Bench(methods, deliveries, outages, own.health, own.pipelines.refusing, stopped))
             await stopped.wait()
 
 

@@ -14,8 +14,8 @@ _OF_A_RECORD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
 _NO_FACTS = _OF_A_RECORD | {"message", "asctime", "taskName", "color_message"}  # the last is uvicorn's
 
 
-_PER_MESSAGE = ("celery.app.trace", "celery.worker.strategy")
-"""Celery says twice for each message what our span and metrics say once."""
+_PER_MESSAGE = ("celery.app.trace", "celery.worker.strategy", "celery.pool")
+"""Celery says twice for each message what our span and metrics say once; its pool says it with the payload."""
 
 
 def configure(service: str, format: Literal["text", "json"], level: str) -> None:

@@ -15,6 +15,7 @@ from laneway.errors import DeadlineExceeded, InvalidArgument, LanewayError
 from laneway.lanes.dispatch import Arrival, Dispatcher
 from laneway.lanes.queue.broker import Broker, Outcome, Report
 from laneway.lanes.queue.envelope import Delivery
+from laneway.lanes.queue.outages import Outages
 from laneway.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Deliveries:
         metrics: Metrics,
         clock: Callable[[], float],
         tuning: Tuning | None = None,
+        outages: Outages | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._broker = broker
@@ -39,6 +41,7 @@ class Deliveries:
         self._metrics = metrics
         self._clock = clock
         self._tuning = tuning or Tuning()
+        self._outages = outages or Outages(log)
         self._running: dict[asyncio.Task[None], Delivery] = {}
 
     @property
@@ -76,7 +79,7 @@ class Deliveries:
                 try:
                     await self._broker.refresh(ids)
                 except LanewayError as error:
-                    log.warning("markers not refreshed", extra={"cause": error.message})
+                    self._outages.missed("markers not refreshed", error)
 
     async def hand_back(self) -> None:
         """End what still runs without an outcome: other copies may start at once."""

@@ -64,7 +64,7 @@ def encode(message: OutboxMessage, *, producer: str, now: float) -> bytes:
             "eta": None,
             "expires": None,
             "timelimit": [None, None],
-            "argsrepr": "",
+            "argsrepr": "(…)",  # where there is none, Celery makes one of the payload, for its log
             "kwargsrepr": "{}",
             "origin": producer,
             "ignore_result": bool(message.service),

@@ -15,6 +15,7 @@ from opentelemetry.trace import Span
 
 from laneway.errors import LanewayError
 from laneway.lanes.queue.broker import Broker, Published
+from laneway.lanes.queue.outages import Outages
 from laneway.store.outbox import OutboxMessage
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Publisher:
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._outages = Outages(log)
 
     def offer(self, messages: Sequence[OutboxMessage], spans: Sequence[Span]) -> None:
         """Publish soon."""
@@ -99,8 +101,9 @@ class Publisher:
                     await self._refused(full)
             if wake:
                 await self._broker.wake(self._service)
+            self._outages.end()
         except LanewayError as error:
-            log.warning("left to the relay", extra={"messages": len(batch), "cause": error.message})
+            self._outages.missed("messages are left to the relay", error)
         finally:
             self._end([message.id for message in batch])
 

@@ -24,6 +24,7 @@ from laneway.lanes.operation import PUBLISH_GRACE
 from laneway.lanes.queue.broker import Broker, Outcome, Published, Report
 from laneway.lanes.queue.demand import REFUSED_AGAIN, DemandTeller
 from laneway.lanes.queue.envelope import queue_of
+from laneway.lanes.queue.outages import Outages
 from laneway.lanes.queue.scheduler import Scheduler
 from laneway.store import Store, VersionConflict, Write, events, leases, outbox, subscriptions, turns
 from laneway.store.events import Event
@@ -78,6 +79,7 @@ class Relay:
         self._metrics = metrics
         self._clock = clock
         self._upcasters = upcasters or Upcasters()
+        self._outages = Outages(log)
         self._scheduler = Scheduler(store, methods, tracing=tracing, clock=clock)
         self._mend_at = 0.0
         self._pressure = pressure
@@ -105,6 +107,7 @@ class Relay:
                     # However much is left to do: what has ended is settled first, or it would be delivered again.
                     await self.settle(await self._broker.reports(self._service, wait=0 if more else ROUND))
                     more = await self.go_round()
+                    self._outages.end()
             finally:
                 renewal.cancel()
                 telling.cancel()
@@ -115,7 +118,9 @@ class Relay:
             await step()  # type: ignore[misc]
         except* LanewayError as group:
             cause = group.exceptions[0]
-            log.warning("the relay waits", extra={"cause": str(cause)})
+            while isinstance(cause, ExceptionGroup):
+                cause = cause.exceptions[0]
+            self._outages.missed("the relay waits", cause)
             await asyncio.sleep(ROUND)
 
     async def _acquire(self) -> bool:

@@ -15,12 +15,13 @@ from typing import Any
 from celery import Celery, Task, signals
 from celery.exceptions import Reject
 from celery.platforms import SecurityWarning
-from celery.worker.consumer import consumer
 from kombu.entity import Queue
 
 from laneway.contract.model import Method
-from laneway.errors import ConfigurationError
+from laneway.errors import ConfigurationError, LanewayError
+from laneway.lanes.queue import celery_logs
 from laneway.lanes.queue.envelope import Delivery, decode
+from laneway.lanes.queue.outages import Outages
 from laneway.scaling import worker as scaling
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,12 @@ class LoopThread:
 
 
 def celery_app(
-    service: str, methods: Iterable[Method], *, broker_url: str, deliver: Callable[[Delivery], None]
+    service: str,
+    methods: Iterable[Method],
+    *,
+    broker_url: str,
+    deliver: Callable[[Delivery], None],
+    outages: Outages,
 ) -> Celery:
     """A Celery application with a task per method, on the service's queues only.
 
@@ -94,7 +100,7 @@ def celery_app(
         },
     )
     for method in methods:
-        app.task(bind=True, name=method.full_name, shared=False)(_task(method.full_name, deliver))
+        app.task(bind=True, name=method.full_name, shared=False)(_task(method.full_name, deliver, outages))
     return app
 
 
@@ -102,7 +108,7 @@ def _queue(name: str) -> Queue:
     return Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
 
 
-def _task(method: str, deliver: Callable[[Delivery], None]) -> Callable[..., None]:
+def _task(method: str, deliver: Callable[[Delivery], None], outages: Outages) -> Callable[..., None]:
     def run(task: Task, argument: str) -> None:
         try:
             delivery = decode(method, argument, vars(task.request))
@@ -112,12 +118,20 @@ def _task(method: str, deliver: Callable[[Delivery], None]) -> Callable[..., Non
             return
         try:
             deliver(delivery)
+        except LanewayError as error:
+            outages.missed("not reported; it comes again", error)
+            raise _dropped() from None
         except Exception as error:
-            # The copy is dropped, not put back: its row is there, and the relay brings it when it can be served.
-            log.warning("not reported; it comes again", extra={"method": method, "cause": repr(error)})
-            raise Reject(str(error), requeue=False) from error
+            log.exception("not reported; it comes again", extra={"method": method, "cause": type(error).__name__})
+            raise _dropped() from None
+        outages.end()
 
     return run
+
+
+def _dropped() -> Reject:
+    """The copy is not put back: its row is there, and the relay brings it when it can be served."""
+    return Reject("not reported", requeue=False)
 
 
 def report_capacity(app: Celery, *, pod: str, breakers_open: Callable[[], int]) -> None:
@@ -127,7 +141,13 @@ def report_capacity(app: Celery, *, pod: str, breakers_open: Callable[[], int]) 
 
 
 def run_celery(
-    app: Celery, *, slots: int, name: str, consuming: Callable[[], None], stopping: Callable[[], None]
+    app: Celery,
+    *,
+    slots: int,
+    name: str,
+    consuming: Callable[[], None],
+    stopping: Callable[[], None],
+    outages: Outages,
 ) -> None:
     """Consume until SIGTERM or SIGINT, then stop warmly.
 
@@ -140,12 +160,13 @@ def run_celery(
     # Celery warns of running as root because of pickle; our queues take JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     signals.setup_logging.connect(_keep_our_logging, weak=False)
-    logging.getLogger(consumer.__name__).addFilter(_say_that_the_broker_is_away)
+    celery_logs.quieten(outages)
 
     def begin_stop(**_: object) -> None:
         stopping()
 
     def begun(**_: object) -> None:
+        outages.end()
         consuming()
 
     signals.worker_ready.connect(begun, weak=False)
@@ -166,12 +187,3 @@ def run_celery(
 
 def _keep_our_logging(**_: object) -> None:
     """Connecting it keeps Celery from configuring any logger."""
-
-
-def _say_that_the_broker_is_away(record: logging.LogRecord) -> bool:
-    """In one line, what Celery says in three. It tries again after 2 s, then 4, up to every 30."""
-    if record.msg == consumer.CONNECTION_ERROR and isinstance(record.args, tuple):
-        broker, cause, again = record.args
-        record.msg, record.args = "the broker does not answer; check LANEWAY_BROKER_URL, or start it", ()
-        vars(record).update(broker=broker, cause=str(cause).rstrip("."), then=str(again))
-    return True
