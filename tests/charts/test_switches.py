@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from importlib.metadata import entry_points
-from typing import Any, cast
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -234,7 +235,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, set[str]]]:
     monkeypatch.setattr(Client, "__init__", remember)
     for entry in entry_points(group="laneway.services"):
         made.clear()
-        service: Service = entry.load()(cast(Lanes, None))
+        service: Service = entry.load()(Mock(spec=Lanes))
         clients = {owner_of(client.DESCRIPTOR.file.package) for client in made}
         producers = {method.event_producer for method in service.contract if method.policy.subscription is not None}
         yield service.name, (clients | producers) - {service.name}
