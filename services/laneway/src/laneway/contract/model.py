@@ -189,6 +189,9 @@ class Contradiction:
         return f"{self.why}; {self.remedy}." if self.remedy else f"{self.why}."
 
 
+_QUEUE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
 def contradictions(method: Method) -> Iterator[Contradiction]:
     """What cannot be obeyed: in its numbers, among its lanes, and in what it names of its messages."""
     for problem in method.policy.problems():
@@ -204,6 +207,12 @@ def contradictions(method: Method) -> Iterator[Contradiction]:
 
 
 def _of_its_queue(method: Method) -> Iterator[Contradiction]:
+    if method.work is not None and not _QUEUE_NAME.fullmatch(method.work.queue):
+        yield Contradiction(
+            "QUEUE_NAME",
+            f"the queue's name `{method.work.queue}` becomes part of keys, of a Deployment's name and of labels",
+            "use up to 40 lower-case letters, digits and inner hyphens",
+        )
     if method.policy.queue and method.policy.subscription:
         yield Contradiction("QUEUE_AND_SUBSCRIBE", "a subscription cannot be started", "remove `queue` or `subscribe`")
     if method.work and method.streaming:

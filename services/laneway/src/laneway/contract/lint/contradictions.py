@@ -8,6 +8,7 @@ from laneway.contract.sources import Source
 
 RULES = (
     Rule("VALUE_OUT_OF_RANGE", "A number has no meaning at its place."),
+    Rule("QUEUE_NAME", "A queue's name cannot be used as one."),
     Rule("QUEUE_ON_STREAM", "A stream is queued."),
     Rule("QUEUE_NOT_IDEMPOTENT", "A queued call has no idempotency, and is delivered at least once."),
     Rule("ORDER_FIELD", "The key of an order is no single string of the request, or of the event."),

@@ -1,11 +1,10 @@
-"""What is declared and can never take effect, and names that cannot be used."""
+"""What is declared and can never take effect."""
 
-import re
 from collections.abc import Iterator
 
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
-from laneway.contract.findings import Finding, Rule, Severity
+from laneway.contract.findings import Finding, Rule
 from laneway.contract.layers import DECLARED, stated
 from laneway.contract.model import Method
 from laneway.contract.sources import Source
@@ -13,13 +12,8 @@ from laneway.v1 import call_pb2
 
 FALLBACK_UNREACHABLE = Rule("FALLBACK_UNREACHABLE", "A fallback stands behind a call that nobody awaits.")
 RETRY_UNREACHABLE = Rule("RETRY_UNREACHABLE", "A retry of calls stands on a method that nobody awaits.")
-DEFAULT_UNREACHABLE = Rule(
-    "DEFAULT_UNREACHABLE", "A default is for a part of the policy that no method declares.", Severity.WARNING
-)
-QUEUE_NAME = Rule("QUEUE_NAME", "A queue's name cannot be used as one.")
-RULES = (FALLBACK_UNREACHABLE, RETRY_UNREACHABLE, DEFAULT_UNREACHABLE, QUEUE_NAME)
-
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+DEFAULT_UNREACHABLE = Rule("DEFAULT_UNREACHABLE", "A default is for a part of the policy that no method declares.")
+RULES = (FALLBACK_UNREACHABLE, RETRY_UNREACHABLE, DEFAULT_UNREACHABLE)
 
 
 def check(source: Source) -> Iterator[Finding]:
@@ -42,20 +36,20 @@ def _of_method(method: Method) -> Iterator[Finding]:
     if method.declares("retry") and (method.streaming or not method.awaitable):
         lane = "a stream is not tried again" if method.streaming else "its attempts are the queue's (`max_attempts`)"
         yield RETRY_UNREACHABLE.at(method.full_name, lane, "remove `retry`")
-    if method.work is not None and not _NAME.fullmatch(method.work.queue):
-        yield QUEUE_NAME.at(
-            method.full_name,
-            f"`{method.work.queue}` becomes part of keys, of a Deployment's name and of labels",
-            "use up to 40 lower-case letters, digits and inner hyphens",
-        )
 
 
 def _of_defaults(
     holder: ServiceDescriptor | FileDescriptor, option: object, methods: list[Method]
 ) -> Iterator[Finding]:
     name = holder.name if isinstance(holder, FileDescriptor) else holder.full_name
-    for field, _ in stated(holder, option).ListFields():
-        if field.name in DECLARED and not any(method.declares(field.name) for method in methods):
+    for field, given in stated(holder, option).ListFields():
+        if field.name in DECLARED and not given.ListFields():
+            yield DEFAULT_UNREACHABLE.at(
+                name,
+                f"`{field.name} {{}}` gives no value, and a default declares nothing: only a method itself does",
+                f"write `{field.name} {{}}` on the methods that shall have it",
+            )
+        elif field.name in DECLARED and not any(method.declares(field.name) for method in methods):
             yield DEFAULT_UNREACHABLE.at(
                 name,
                 f"`{field.name}` gives values to a part that only a method itself can declare, and none does",
