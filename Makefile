@@ -59,7 +59,8 @@ bench-operator-cluster: $(READY) ## the operator on the cluster that KUBECONFIG 
 bench-operator: $(READY) ## our sizing against KEDA + HPA, simulated
 	@$(BIN)/python -m tests.benchmarks.operator_sim $(ARGS)
 
-protos: $(READY) ## regenerate the code of all contracts
+protos: $(READY) ## check all contracts and regenerate their code
+	@$(BIN)/laneway lint protos
 	@$(BIN)/python -m laneway.contract.compile protos --only laneway --out services/laneway/src --no-plugin
 	@$(BIN)/python -m laneway.contract.compile protos --only shop --out services/contracts/src
 

@@ -19,6 +19,20 @@ BRACES = "its only braces are those of {service}, which stands for the name of a
         ("LANEWAY_TARGET_PATTERN", "dns:///{x}", "LANEWAY_TARGET_PATTERN", f"{BRACES}LANEWAY_TARGET_PATTERN='dns:///"),
         ("LANEWAY_TARGET_PATTERN", "dns:///{", "LANEWAY_TARGET_PATTERN", BRACES),
         ("LANEWAY_DATABASE_URL", "sqlite:////tmp/{foo}.db", "LANEWAY_DATABASE_URL", f"{BRACES}LANEWAY_DATABASE_URL="),
+        ("LANEWAY_BROKER_URL", "redis://127.0.0.1:abc", "LANEWAY_BROKER_URL", "the port in it is no number from 0 to"),
+        (
+            "LANEWAY_BROKER_URL",
+            "amqp://x",
+            "LANEWAY_BROKER_URL",
+            "it begins with none of redis://, rediss://; write, for",
+        ),
+        (
+            "LANEWAY_OTLP_ENDPOINT",
+            "localhost:4318",
+            "LANEWAY_OTLP_ENDPOINT",
+            "it begins with none of http://, https://;",
+        ),
+        ("LANEWAY_DATABASE_URL", "postgresql://db:x/{service}", "LANEWAY_DATABASE_URL", "the port in it is no number"),
         ("LANEWAY_DATABASE_URL", "mysql://x", "LANEWAY_DATABASE_URL", "or LANEWAY_DATABASE_URL='postgresql://user@"),
         (
             "LANEWAY_DATABASES__orders",

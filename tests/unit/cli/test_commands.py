@@ -50,7 +50,11 @@ def laneway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         ),
         (["migrate"], {"LANEWAY_DATABASES__nosuch": "sqlite:///x.db"}, "LANEWAY_DATABASES__nosuch is of no service"),
         (["run", "orders", "--role", "grpc"], {"LANEWAY_TARGET_PATTERN": "{x}"}, "LANEWAY_TARGET_PATTERN cannot be"),
-        (["migrate", "orders"], {"LANEWAY_DATABASES__orders": "postgresql://h:x/o"}, "LANEWAY_DATABASE_URL or LANEWAY"),
+        (
+            ["migrate", "orders"],
+            {"LANEWAY_DATABASES__orders": "postgresql://h:x/o"},
+            "LANEWAY_DATABASES__orders cannot be used: the port in",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments: list[str], environment: dict[str, str], sentence: str) -> None:

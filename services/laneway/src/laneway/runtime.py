@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from time import monotonic, time
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -63,15 +64,30 @@ def factory_of(name: str) -> Factory:
     """The factory of an installed service.
 
     Raises:
-        ConfigurationError: no such service is installed.
+        ConfigurationError: no such service is installed, or its module cannot be imported.
     """
     for entry in entry_points(group=SERVICES, name=name):
-        factory: Factory = entry.load()
+        try:
+            factory: Factory = entry.load()
+        except LanewayError:
+            raise
+        except Exception as error:
+            raise _not_importable(name, entry, error) from error
         return factory
     known = ", ".join(sorted(entry_points(group=SERVICES).names)) or "none"
     raise ConfigurationError(
         f"There is no service `{name}`; installed are: {known}. "
         f"A distribution names its services in the entry-point group `{SERVICES}`."
+    )
+
+
+def _not_importable(name: str, entry: EntryPoint, error: Exception) -> ConfigurationError:
+    frames = [each for each in extract_tb(error.__traceback__) if not each.filename.startswith("<frozen ")]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
+    cause = f"{type(error).__name__}: {error}".rstrip(".")
+    return ConfigurationError(
+        f"The service `{name}` cannot be loaded: importing `{entry.value}` fails with {cause}{place}; "
+        "mend the module, or install what it needs."
     )
 
 

@@ -3,6 +3,7 @@
 How processes are composed of it is `laneway.runtime`'s.
 """
 
+import inspect
 from abc import ABC
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -123,8 +124,10 @@ class Service:
                 f"{descriptor.full_name} and its handlers differ in {wrong}; give one handler for each method."
             )
         for method in methods:
+            handler = handlers[method.name]
+            _refuse_what_cannot_be_called(f"The handler of {method.full_name}", method, handler)
             self.contract.methods[method.full_name] = method
-            self.handlers[method.full_name] = handlers[method.name]
+            self.handlers[method.full_name] = handler
         self.exposed += [method for method in methods if method.http]
         return self
 
@@ -163,7 +166,9 @@ class Service:
                     f"Service `{self.name}` cannot handle {method.full_name}: the contract's package gives it to "
                     f"`{method.owner}`; rename the service, or move the method."
                 )
-            self.handlers[method.full_name] = getattr(handler, method.python_name)
+            function = getattr(handler, method.python_name)
+            _refuse_what_cannot_be_called(f"{type(handler).__qualname__}.{method.python_name}", method, function)
+            self.handlers[method.full_name] = function
         known = {python_name(method.name) for method in methods}
         for name in vars(type(handler)):
             function = getattr(handler, name)
@@ -172,6 +177,28 @@ class Service:
                     f"{type(handler).__qualname__}.{name} handles nothing: {handler.DESCRIPTOR.full_name} has no "
                     f"such method; declare it in the contract, or make it private (`_{name}`)."
                 )
+
+
+def _refuse_what_cannot_be_called(name: str, method: Method, handler: Callable[..., Any]) -> None:
+    """A handler that would fail at its first call is refused before it has one.
+
+    Raises:
+        ConfigurationError: it takes something else than a request and a call, or its kind of function does not wait.
+    """
+    request = "requests" if method.client_streaming else "request"
+    wanted = f"`async def {method.python_name}(self, {request}, call)`"
+    try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError:
+        raise ConfigurationError(f"{name} is called with a {request} and a call; write {wanted}.") from None
+    function = inspect.unwrap(handler)
+    if not inspect.isroutine(function):
+        return  # an object that can be called says nothing of how
+    if method.server_streaming:
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise ConfigurationError(f"{name} answers with a stream; write {wanted} and `yield` each reply.")
+    elif not inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"{name} is awaited, and gives one reply; write {wanted} and `return` it.")
 
 
 def _is_handler(function: Callable[..., Awaitable[object]]) -> bool:

@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from laneway.errors import ConfigurationError
@@ -34,8 +35,23 @@ def _folder(path: Path) -> Path:
     return path
 
 
+def _url(*schemes: str) -> AfterValidator:
+    """A URL of one of some schemes, whose port is one."""
+
+    def check(value: str) -> str:
+        if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise ValueError(f"it begins with none of {', '.join(f'{scheme}://' for scheme in schemes)}")
+        try:
+            urlsplit(value).port  # noqa: B018 reading it is what checks it
+        except ValueError:
+            raise ValueError("the port in it is no number from 0 to 65535") from None
+        return value
+
+    return AfterValidator(check)
+
+
 Pattern = Annotated[str, AfterValidator(_pattern)]
-DatabaseUrl = Annotated[str, StringConstraints(pattern=r"^(sqlite|postgres(ql)?)://")]
+DatabaseUrl = Annotated[str, _url("sqlite", "postgresql", "postgres")]
 
 
 class Settings(BaseSettings):
@@ -43,8 +59,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LANEWAY_", env_nested_delimiter="__", frozen=True)
 
-    broker_url: str = Field(
-        default="redis://127.0.0.1:6379/0", pattern=r"^rediss?://", examples=["redis://127.0.0.1:6379/0"]
+    broker_url: Annotated[str, _url("redis", "rediss")] = Field(
+        default="redis://127.0.0.1:6379/0", examples=["redis://127.0.0.1:6379/0"]
     )
     database_url: Annotated[DatabaseUrl, AfterValidator(_pattern)] = Field(
         default=f"sqlite:///var/laneway/{PLACE}.db",
@@ -60,7 +76,9 @@ class Settings(BaseSettings):
     admin_port: int | None = Field(default=None, ge=0, le=65535)
     targets: dict[str, str] = Field(default_factory=dict, examples=['{"orders": "dns:///orders:50051"}'])
     target_pattern: Pattern = Field(default=f"dns:///{PLACE}:50051", examples=[f"dns:///{PLACE}:50051"])
-    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://", examples=["http://127.0.0.1:4318"])
+    otlp_endpoint: Annotated[str, _url("http", "https")] | None = Field(
+        default=None, examples=["http://127.0.0.1:4318"]
+    )
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     worker_slots: int = Field(default=16, ge=1, le=1000)

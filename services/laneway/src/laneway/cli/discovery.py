@@ -127,4 +127,9 @@ def _entry(group: str, name: str, kind: str) -> EntryPoint:
 
 
 def _seen(name: str, service: "Service") -> Installed:
+    if service.exposed:
+        from laneway.lanes.rest.codec import JsonCodec
+        from laneway.lanes.rest.router import Router
+
+        Router(service.exposed, JsonCodec())  # a route that is none is found here, and not by the edge that starts last
     return Installed(name, service.roles, tuple(sorted(service.queues)), service.migrations, service.database)
