@@ -103,8 +103,8 @@ class Rendered:
         text = re.sub(r"#[0-9a-f]{64}", "#<sha256 of the password>", self.text)
         text = re.sub(r"\n{2,}", "\n", text)
         text = re.sub(r"\b(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{32}\b", "<password>", text)
-        text = re.sub(r"(-migrate)-[0-9a-f]{8}\b", r"\1-<digest>", text)
-        return re.sub(r"(laneway\.dev/config): \w{16}", r"\1: <digest>", text)
+        text = re.sub(r"(-migrate-\d+)-[0-9a-f]{8}\b", r"\1-<digest>", text)
+        return re.sub(r'(laneway\.dev/config): "\w{16}"', r'\1: "<digest>"', text)
 
 
 class StrictLoader(yaml.CSafeLoader):

@@ -89,11 +89,37 @@ def test_every_pod_meets_the_restricted_standard(rendered: Rendered) -> None:
         assert not any("hostPort" in port for port in container.get("ports", ())), name
 
 
-def test_no_container_writes_where_it_starts_from(rendered: Rendered, request: pytest.FixtureRequest) -> None:
+def test_only_what_sources_are_copied_into_writes_where_it_starts_from(
+    rendered: Rendered, request: pytest.FixtureRequest
+) -> None:
+    """Skaffold copies a changed file into every running container of the image, and is stopped by one that takes none."""
     reloads = "profile-dev" in request.node.name
+    image = services(rendered)[0].containers[0]["image"] if services(rendered) else None
+    taking = {
+        f"{pod.name}: {each['name']}"
+        for pod in rendered.pods
+        for each in pod.spec["containers"]
+        if each["image"] == image and pod.owner["kind"] == "Deployment"
+    }
     writable = failing((name, each["securityContext"]["readOnlyRootFilesystem"]) for name, each in containers(rendered))
-    assert bool(writable) == reloads
-    assert all(name.rpartition(": ")[2] in ROLES for name in writable)
+    assert set(writable) == (taking if reloads else set())
+
+
+def test_every_label_and_annotation_is_a_string(rendered: Rendered) -> None:
+    """A digest of nothing but digits would be a number, which the server refuses."""
+    assert not [where for each in rendered.objects for where in unquoted(each)]
+
+
+def unquoted(part: Any, where: str = "") -> Iterator[str]:
+    """Where a label or an annotation is no string."""
+    if isinstance(part, list):
+        for at, each in enumerate(part):
+            yield from unquoted(each, f"{where}/{at}")
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            if key in ("labels", "annotations", "matchLabels") and isinstance(value, dict):
+                yield from (f"{where}/{key}/{name}" for name, text in value.items() if not isinstance(text, str))
+            yield from unquoted(value, f"{where}/{key}")
 
 
 def test_every_container_states_what_it_needs_and_may_take(rendered: Rendered) -> None:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from importlib.metadata import entry_points
-from typing import Any
-from unittest.mock import Mock
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -86,14 +86,49 @@ def test_only_who_has_a_generated_password_starts_again_with_another(charts: Cha
     assert changed(one, other) == {"shop-valkey", *with_database, *jobs}
 
 
-def test_another_image_makes_another_migration(charts: Charts) -> None:
-    def job(tag: str) -> str:
-        [found] = charts.render(values=with_({"image": {"tag": tag}})).of("Job")
-        name: str = found["metadata"]["name"]
-        return name
+def migration(rendered: Rendered) -> str:
+    [job] = rendered.of("Job")
+    name: str = job["metadata"]["name"]
+    return name
 
-    assert job("1") != job("2")
-    assert job("1") == job("1")
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"image": {"tag": "2"}},
+        {"database": {"url": "postgresql://{service}:secret@new.example.org:6432/{service}"}},
+        {"database": {"url": "postgresql://{service}:other@db.example.org:6432/{service}"}},
+    ],
+    ids=["image", "database", "password"],
+)
+def test_what_migrations_do_is_in_their_jobs_name(charts: Charts, other: dict[str, Any]) -> None:
+    before = charts.render(values=with_({"image": {"tag": "1"}}))
+    assert migration(charts.render(values=with_({"image": {"tag": "1"}, "logs": {"level": "DEBUG"}}))) == migration(
+        before
+    )
+    assert migration(charts.render(values=with_({"image": {"tag": "1"}} | other))) != migration(before)
+
+
+def test_every_revision_migrates_anew(charts: Charts) -> None:
+    """The upgrade after one whose migration failed does not find the failed job under the name of its own."""
+    rendered = charts.render(values=with_({}))
+    assert migration(rendered).startswith("shop-migrate-1-")
+    [job] = rendered.of("Job")
+    assert job["spec"]["ttlSecondsAfterFinished"] >= 3600, "helm forgets the jobs of revisions that failed"
+
+
+def test_a_digest_of_digits_is_a_string_still(charts: Charts) -> None:
+    """These values were found: the digest of them has no letter in it."""
+    values = {
+        "services": {"catalog": {"grpc": {}}},
+        "database": {"url": "postgresql://u:p1097@db/{service}"},
+        "broker": {"url": "redis://h"},
+    }
+    rendered = charts.render(values=values, chart="laneway")
+    digests = [
+        pod.owner["spec"]["template"]["metadata"]["annotations"]["laneway.dev/config"] for pod in services(rendered)
+    ]
+    assert digests == ["2848479721948208"]
 
 
 # Images
@@ -235,7 +270,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, set[str]]]:
     monkeypatch.setattr(Client, "__init__", remember)
     for entry in entry_points(group="laneway.services"):
         made.clear()
-        service: Service = entry.load()(Mock(spec=Lanes))
+        service: Service = entry.load()(cast(Lanes, SimpleNamespace(expect=lambda method: None)))
         clients = {owner_of(client.DESCRIPTOR.file.package) for client in made}
         producers = {method.event_producer for method in service.contract if method.policy.subscription is not None}
         yield service.name, (clients | producers) - {service.name}

@@ -119,7 +119,7 @@ def test_a_service_is_at_most_ten_lines_of_values_and_all_it_needs_comes_of_them
 
 
 def test_null_takes_a_service_or_role_away(charts: Charts) -> None:
-    values = {"laneway": {"services": {"notifications": None, "inventory": {"worker": None}}}}
+    values = {"laneway": {"services": {"notifications": None, "inventory": {"worker": None, "calls": []}}}}
     left = {each["metadata"]["name"] for each in charts.render(values=values).objects}
     assert "shop-inventory" in left
     assert not {name for name in left if "notifications" in name or name == "shop-inventory-worker"}
