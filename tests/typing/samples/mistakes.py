@@ -19,3 +19,5 @@ async def misuses(inventory: InventoryClient, fulfilment: FulfilmentClient) -> N
     await inventory.check_stock(ReserveRequest())  # error: arg-type
     await inventory.check_stock.start(CheckStockRequest())  # error: attr-defined
     await fulfilment.ship_order(ShipOrderRequest())  # error: operator
+    await fulfilment.ship_order.start(ShipOrderRequest(), at=60)  # error: arg-type
+    await fulfilment.ship_order.start(ShipOrderRequest(), priority="high")  # error: arg-type
