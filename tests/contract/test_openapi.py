@@ -236,7 +236,7 @@ def test_comments_become_descriptions() -> None:
 
 
 def test_a_comment_of_several_lines_flows_and_keeps_its_paragraphs() -> None:
-    place = SourceCodeInfo.Location(path=[4, 0], leading_comments=" One\n two.\n\n Three.\n")
+    place = SourceCodeInfo.Location(path=[4, 0], leading_comments=" One\n two.\n\n Three.\n laneway:ignore X: why\n")
     file = FileDescriptorProto(package="a.v1", source_code_info=SourceCodeInfo(location=[place]))
     file.message_type.add(name="M")
     assert comments_of(file) == {"a.v1.M": "One two.\n\nThree."}

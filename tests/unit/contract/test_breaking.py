@@ -57,7 +57,7 @@ service Shelf {
     option (laneway.v1.call) = {
       deadline {seconds: 5} max_deadline {seconds: 9} errors: "FULL" errors: "GONE"
       idempotency {key: "request_id" keep {seconds: 3600} max_reply_bytes: 4096}
-      queue {use: ALLOWED name: "bulk" run_timeout {seconds: 60} max_attempts: 8 start_within {seconds: 100}}
+      queue {use: ALLOWED name: "bulk" order_by: "name" run_timeout {seconds: 60} max_attempts: 8 start_within {seconds: 100}}
       fallback {queue: true}
     };
   }
@@ -133,6 +133,8 @@ CASES = [
     Case("QUEUE_ONLY", ("{exclusive: true} queue {use: ALLOWED}", "{exclusive: true} queue {use: ONLY}"), ("queue {use: ALLOWED}", "queue {}")),
     Case("QUEUE_RENAMED", ('name: "bulk"', 'name: "large"'), ("queue {use: ALLOWED}", 'queue {use: ALLOWED name: "default"}')),
     Case("QUEUE_RENAMED", ('subscribe {queue: "events"}', 'subscribe {queue: "news"}'), ('subscribe {queue: "events"}', "subscribe {}")),
+    Case("ORDER_CHANGED", ('order_by: "name"', 'order_by: "shelf"'), ('order_by: "name"', 'order_by: "name" priority: LOW')),
+    Case("ORDER_CHANGED", ('subscribe {queue: "events"}', 'subscribe {queue: "events" order_by: "name"}'), ('subscribe {queue: "events"}', 'subscribe {queue: "events" max_attempts: 20}')),
     Case("SUBSCRIPTION_ADDED", ("rpc Tell(Happened) returns (google.protobuf.Empty);", "rpc Tell(Happened) returns (google.protobuf.Empty) { option (laneway.v1.call) = {subscribe {}}; }"), ("rpc Tell(Happened)", "rpc Hear(Happened) returns (google.protobuf.Empty) { option (laneway.v1.call) = {subscribe {}}; } rpc Tell(Happened)")),
     Case("SUBSCRIPTION_REMOVED", ('subscribe {queue: "events"}', ""), ('subscribe {queue: "events"}', 'subscribe {queue: "events" from_start: true}')),
     Case("EVENT_UNPUBLISHED", ("published: true", "published: false"), ("message Reply {", "message Reply { option (laneway.v1.event) = {published: true};")),

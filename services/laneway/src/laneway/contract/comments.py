@@ -16,6 +16,9 @@ from laneway.contract.elements import elements
 
 SUFFIX = "_comments.json"
 
+IGNORE = "laneway:ignore"
+"""What is said to the linter is said to nobody else."""
+
 _PACKAGE = (2,)
 """Where a package stands in its file: what is said there is said of the file, and kept under its name."""
 
@@ -52,13 +55,13 @@ def comments_of(file: FileDescriptorProto) -> dict[str, str]:
     names = {_PACKAGE: file.name, **dict(elements(file))}
     texts = {}
     for place in file.source_code_info.location:
-        name, text = names.get(tuple(place.path)), place.leading_comments or place.trailing_comments
-        if name is not None and text.strip():
-            texts[name] = _flowing(text)
+        name, text = names.get(tuple(place.path)), _flowing(place.leading_comments or place.trailing_comments)
+        if name is not None and text:
+            texts[name] = text
     return texts
 
 
 def _flowing(comment: str) -> str:
     """Lines of one paragraph become one; an empty line begins another."""
-    lines = [line.strip() for line in comment.strip().splitlines()]
-    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in "\n".join(lines).split("\n\n"))
+    lines = [line.strip() for line in comment.strip().splitlines() if IGNORE not in line]
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in "\n".join(lines).split("\n\n")).strip()

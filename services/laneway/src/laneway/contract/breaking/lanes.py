@@ -1,4 +1,4 @@
-"""How calls and events travel: a lane that is closed, a queue that is another, an event that is not published."""
+"""How calls and events travel: a lane that is closed, a queue or an order that is another."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,12 @@ from laneway.contract.sources import Source
 QUEUE_REMOVED = Rule("QUEUE_REMOVED", "A call cannot be started any more.")
 QUEUE_ONLY = Rule("QUEUE_ONLY", "A call cannot be awaited any more.")
 QUEUE_RENAMED = Rule("QUEUE_RENAMED", "A queue has another name.")
+ORDER_CHANGED = Rule("ORDER_CHANGED", "Messages are ordered by another key, or by none.")
 SUBSCRIPTION_ADDED = Rule("SUBSCRIPTION_ADDED", "A method became a subscription, and cannot be called any more.")
 SUBSCRIPTION_REMOVED = Rule("SUBSCRIPTION_REMOVED", "A method does not subscribe any more.")
 EVENT_UNPUBLISHED = Rule("EVENT_UNPUBLISHED", "An event is not published any more.")
 RULES = (
-    QUEUE_REMOVED, QUEUE_ONLY, QUEUE_RENAMED, SUBSCRIPTION_ADDED, SUBSCRIPTION_REMOVED,
+    QUEUE_REMOVED, QUEUE_ONLY, QUEUE_RENAMED, ORDER_CHANGED, SUBSCRIPTION_ADDED, SUBSCRIPTION_REMOVED,
     EVENT_UNPUBLISHED,
 )  # fmt: skip
 
@@ -25,6 +26,7 @@ def check(before: Source, after: Source) -> Iterator[Finding]:
         yield from _of_lanes(was, now)
         if was.work is not None and now.work is not None:
             yield from _of_queue(was, now)
+            yield from _of_order(now.full_name, was.work.order_by, now.work.order_by)
     for old, event in kept(before.messages, after.messages):
         if published(old) and not published(event):
             yield EVENT_UNPUBLISHED.at(
@@ -61,4 +63,13 @@ def _of_queue(was: Method, now: Method) -> Iterator[Finding]:
             now.full_name,
             f"its queue was `{was.queue_name}` and is `{now.queue_name}`: what waits in the old one has no worker",
             "keep the name, or let workers of both run until the old one is empty",
+        )
+
+
+def _of_order(name: str, old: str | None, new: str | None) -> Iterator[Finding]:
+    if old != new:
+        yield ORDER_CHANGED.at(
+            name,
+            f"its messages were ordered by {old or 'nothing'} and are by {new or 'nothing'}",
+            "drain the queue first, and see that nobody relies on the order",
         )

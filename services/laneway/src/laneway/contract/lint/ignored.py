@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from laneway.contract.comments import IGNORE
 from laneway.contract.findings import Finding, Rule
 from laneway.contract.sources import Source
 
@@ -10,7 +11,7 @@ IGNORE_WITHOUT_REASON = Rule("IGNORE_WITHOUT_REASON", "A rule is ignored, and no
 IGNORE_UNUSED = Rule("IGNORE_UNUSED", "A rule is ignored that finds nothing.")
 RULES = (IGNORE_WITHOUT_REASON, IGNORE_UNUSED)
 
-_IGNORE = re.compile(r"laneway:ignore[ \t]+([A-Z_]+)[ \t]*:?[ \t]*(.*)")
+_IGNORE = re.compile(IGNORE + r"[ \t]+([A-Z_]+)[ \t]*:?[ \t]*(.*)")
 
 
 def without(found: Iterable[Finding], source: Source) -> Iterator[Finding]:
