@@ -48,5 +48,5 @@ async def reads(call: Call) -> int:
     order: Order = await call.load(Order, "7", version=1)
     page = await call.log.after(START, [OrderPlaced])
     total: int = sum(event.message.total_minor for event in page.events)
-    wrong = page.events[0].message.outcome  # error: attr-defined
-    return total + order.version + wrong
+    print(page.events[0].message.outcome)  # error: attr-defined
+    return total + order.version
