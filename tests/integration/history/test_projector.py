@@ -156,7 +156,9 @@ async def test_a_rebuild_by_hand_takes_over_from_the_service_which_follows_meanw
 
 
 @pytest.mark.parametrize(
-    "poison", ["unspeakable", "too much"], ids=["a mistake in the code", "refused by the database"]
+    "poison",
+    ["unspeakable", "too much", "nonsense"],
+    ids=["a mistake in the code", "refused by the database", "a change that is none"],
 )
 async def test_an_event_that_fails_holds_its_stream_and_no_other(talk: Talk, poison: str) -> None:
     await talk.say("before", poison, "after", stream="talk/bad")

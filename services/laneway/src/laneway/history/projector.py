@@ -235,7 +235,7 @@ class Projector:
             return await self._commit(generation, new, self._outcome(free))
         except (VersionConflict, StoreUnavailable):
             raise
-        except LanewayError:  # the database refused a change: find out whose
+        except Exception:  # a change that is none, or that the database refused: find out whose
             return await self._one_by_one(generation, new, set(held))
 
     async def _one_by_one(self, generation: Generation, new: Sequence[Event], held: set[str]) -> Generation:
@@ -245,8 +245,8 @@ class Projector:
                 generation = await self._commit(generation, [event], outcome)
             except (VersionConflict, StoreUnavailable):
                 raise
-            except LanewayError as error:
-                outcome = _Outcome(failed={event.stream: (event, error.message)})
+            except Exception as error:
+                outcome = _Outcome(failed={event.stream: (event, _cause(error))})
                 generation = await self._commit(generation, [event], outcome)
             held |= outcome.failed.keys()
         return generation
@@ -274,12 +274,10 @@ class Projector:
                 continue
             try:
                 changes += list(self.projection.changes(self._log.recorded(event, self._types)))
-            except LanewayError as error:
-                if error.transient:
-                    raise
-                failed[event.stream] = event, error.message
             except Exception as error:  # a mistake of the author's: one stream's, not everyone's
-                failed[event.stream] = event, f"{type(error).__name__}: {error}"
+                if isinstance(error, LanewayError) and error.transient:
+                    raise
+                failed[event.stream] = event, _cause(error)
         return outcome
 
     # What is held back
@@ -309,5 +307,9 @@ class Projector:
             await self._store.commit([unmoved, *condensed(outcome.changes, generation.generation), end])
         except (VersionConflict, StoreUnavailable):
             raise
-        except LanewayError as error:  # the database still refuses a change
-            log.info("still held back", extra={"view": hold.name, "stream": hold.stream, "cause": error.message})
+        except Exception as error:  # it still is no change that the database takes
+            log.info("still held back", extra={"view": hold.name, "stream": hold.stream, "cause": _cause(error)})
+
+
+def _cause(error: Exception) -> str:
+    return error.message if isinstance(error, LanewayError) else f"{type(error).__name__}: {error}"

@@ -97,7 +97,10 @@ async def _compare(store: Store, upcasters: Upcasters, projection: Projection) -
     engine = create_engine("sqlite://", poolclass=StaticPool)
     try:
         with engine.connect() as scratch:
-            await _fold(store, upcasters, projection, live.generation, cursor, scratch)
+            try:
+                await _fold(store, upcasters, projection, live.generation, cursor, scratch)
+            except Exception as error:  # the author's code, on what it has applied once
+                return iter([f"the view {projection.name} cannot be folded again: {type(error).__name__}: {error}"])
             wanted = {
                 table.name: set(_plain(scratch.execute(_of(table, live.generation)))) for table in projection.tables
             }
