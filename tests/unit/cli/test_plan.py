@@ -3,9 +3,13 @@
 import itertools
 import json
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
+from rich.console import Console
+
 from laneway.cli.discovery import Installed
+from laneway.cli.up.output import print_table
 from laneway.cli.up.plan import Options, Plan, Ready, Stage, make_plan
 
 SERVICES = [
@@ -33,6 +37,22 @@ def test_every_role_is_a_process_and_stages_rise_to_the_edge() -> None:
         ("orders-worker", Stage.WORKER),
         ("gateway-rest", Stage.EDGE),
     ]
+
+
+def test_what_runs_where_is_told_once_and_in_full_however_narrow_it_is_shown() -> None:
+    services = [replace(each, queues=("orders.placing", f"orders.{'long' * 20}")) for each in SERVICES]
+    plan = make_plan(
+        services, ["provider"], OPTIONS, ports=itertools.count(50051), edge_ports=itertools.count(8080), broker=None
+    )
+    told = StringIO()
+    print_table(Console(file=told, width=40), plan, {"orders": 1})
+    lines = [line.split() for line in told.getvalue().splitlines()]
+
+    assert ["orders-worker", "orders.placing", f"orders.{'long' * 20}"] in lines
+    assert [line[-1] for line in lines].count("http://127.0.0.1:8080") == 1
+    assert sorted(line[0] for line in lines) == [
+        "gateway-rest", "mail", "orders", "orders-worker", "process", "provider", "stock", "traces",
+    ]  # fmt: skip
 
 
 def test_no_two_things_want_one_port() -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -73,15 +74,29 @@ class Output:
         self._console.print(Text(f"{name:<{self._width}} ", style), Text(text), sep="", soft_wrap=True)
 
 
-def table_of(plan: Plan, pids: Mapping[str, int]) -> Table:
-    """What runs where."""
+def print_table(console: Console, plan: Plan, pids: Mapping[str, int]) -> None:
+    """What runs where; nothing of it is cut, however narrow the terminal, and a pipe has no width."""
+    table = _table_of(plan, pids)
+    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    wide = Console(file=console.file, force_terminal=console.is_terminal, width=max(needed, console.width))
+    wide.print(table, highlight=False)
+
+
+_WIDEST = 10_000
+
+
+def _table_of(plan: Plan, pids: Mapping[str, int]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("process", "pid", "where"):
         table.add_column(column, no_wrap=True, justify="right" if column == "pid" else "left")
+    opened, shown = set(plan.urls.values()), set()
     for process in _edge_first(plan.processes):
-        table.add_row(process.name, str(pids.get(process.name, "")), process.where)
+        name = f"[bold]{process.name}[/]" if process.where in opened else process.name
+        table.add_row(name, str(pids.get(process.name, "")), process.where)
+        shown.add(process.where)
     for name, url in plan.urls.items():
-        table.add_row(f"[bold]{name}[/]", "", url)
+        if url not in shown:
+            table.add_row(f"[bold]{name}[/]", "", url)
     return table
 
 

@@ -20,7 +20,7 @@ from laneway.cli.migrate import migrate
 from laneway.cli.up import ports, state
 from laneway.cli.up.launch import Launch
 from laneway.cli.up.outages import outages
-from laneway.cli.up.output import Output, table_of
+from laneway.cli.up.output import Output, print_table
 from laneway.cli.up.plan import FAULTS, Options, Plan, make_plan
 from laneway.cli.up.scale import scaling
 from laneway.cli.up.supervisor import Patience, Supervisor
@@ -51,7 +51,7 @@ async def run_up(settings: Settings, *, port: int, base_port: int, data: Path, m
     console.print("starting", style="dim")
     with stop_signals() as stopped:
         async with up(options, settings, base_port=base_port, stopped=stopped) as running:
-            console.print(table_of(running.plan, running.supervisor.pids), highlight=False, soft_wrap=True)
+            print_table(console, running.plan, running.supervisor.pids)
             console.print("Ctrl-C stops all of it.", style="dim")
             await unless(stopped, running.supervisor.keep())
             console.print("stopping", style="dim")
