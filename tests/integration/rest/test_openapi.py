@@ -55,6 +55,15 @@ async def test_a_call_that_is_queued_is_accepted_only_if_it_keeps_the_rules(more
         assert (await http.post("/v1/orders", json={**ORDER, **more}, headers=headers)).status_code == status
 
 
+async def test_a_key_of_another_queued_call_is_refused_in_the_name_of_the_method() -> None:
+    async with client() as http:
+        headers = {"Idempotency-Key": "k", "Prefer": "respond-async"}
+        await http.post("/v1/orders", json=ORDER, headers=headers)
+        answer = await http.post("/v1/orders", json={**ORDER, "email": "eve@example.org"}, headers=headers)
+    assert answer.status_code == 422
+    assert "another request than this one of shop.orders.v1.Orders.PlaceOrder;" in answer.json()["error"]["message"]
+
+
 async def test_a_queued_call_has_the_clients_time_for_its_acceptance() -> None:
     async with client() as http:
         headers = {"Idempotency-Key": "k", "Prefer": "respond-async", "X-Request-Timeout": "0"}

@@ -23,6 +23,7 @@ from laneway.lanes.transport import Answer
 from laneway.resilience.retry import EXHAUSTED
 from laneway.store import LeaseHeld, Store, Write, idempotency
 from laneway.telemetry import names
+from laneway.v1 import system_pb2
 
 ASK_AGAIN = 1.0
 """Seconds after which a caller may ask again whose `exclusive` call is running already."""
@@ -107,7 +108,7 @@ class Claims:
             return None
         if not same(record.fingerprint, claim.method, claim.request):
             raise InvalidArgument(
-                f"The idempotency key was used for another request of {claim.method.full_name}; use a new key.",
+                f"The idempotency key was used for another request than this one of {_asked(claim)}; use a new key.",
                 reason="IDEMPOTENCY_KEY_REUSED",
             )
         if record.error is not None:
@@ -182,6 +183,12 @@ class Claims:
 
 def _fingerprint(claim: Claim) -> str:
     return fingerprint(claim.method, claim.request)
+
+
+def _asked(claim: Claim) -> str:
+    """The method that the caller knows: of a start, the one that it names."""
+    request = claim.request
+    return request.method if isinstance(request, system_pb2.StartRequest) else claim.method.full_name
 
 
 def _kept(method: Method, record: idempotency.Record) -> Answer:
