@@ -180,16 +180,17 @@ async def test_an_aggregate_is_loaded_in_the_explicit_transaction_and_holds_unti
     async def put(request, call):
         await call.begin()
         count = await call.load(Count, "a")
-        seen.append((count.total, len(await call.history(Count, "a"))))
+        last = await call.history(Count, "a", after=count.version - 1)
+        seen.append((count.total, len(await call.history(Count, "a")), [event.version for event in last]))
         await call.log.after(START, [Int64Value])
         counted(call, count)
         return shelf.reply("done")
 
     shelf.handle("Put", put)
     async with asyncio.timeout(5):
-        for key in ("k1", "k2"):
+        for key in ("k1", "k2", "k3"):
             await shelf.call("Put", request_id=key)
-    assert seen == [(0, 0), (1, 1)]
+    assert seen == [(0, 0, []), (1, 1, [1]), (2, 2, [2])]
 
 
 async def test_an_aggregate_is_what_the_explicit_transaction_wrote_of_it(stored_shelf: Shelf) -> None:

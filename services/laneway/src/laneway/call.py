@@ -215,10 +215,11 @@ class Call:
         return await self.log.load(aggregate, aggregate_id, version=version, at=at)
 
     async def history(
-        self, aggregate: type[Aggregate], aggregate_id: str, *, version: int | None = None, at: datetime | None = None
-    ) -> list[Recorded[Message]]:
-        """The events of an aggregate, oldest first; up to a version or a time, if one is given."""
-        return await self.log.stream(aggregate, aggregate_id, version=version, at=at)
+        self, aggregate: type[Aggregate], aggregate_id: str, *, after: int = 0, version: int | None = None,
+        at: datetime | None = None,
+    ) -> list[Recorded[Message]]:  # fmt: skip
+        """The events of an aggregate, oldest first: behind a version, and up to one or to a time, if given."""
+        return await self.log.stream(aggregate, aggregate_id, after=after, version=version, at=at)
 
     # Effects, collected until the handler returns
 

@@ -148,7 +148,7 @@ class _LocalTransport:
         given = requests if isinstance(requests, Message) else aiter(requests)
         async with aclosing(self._host(method).dispatcher.stream(method, given, arrival)) as replies:
             async for reply in replies:
-                yield reply
+                yield method.output.FromString(reply.SerializeToString())
 
     async def close(self) -> None:
         """Nothing to close."""
