@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,9 +20,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from laneway.cli import discovery
 from shop.notifications.v1.notifications_pb2 import SendEmailRequest
 from tests.fixtures.shop import RunningShop
 from tests.fixtures.valkey import free_port
+
+ROOT = Path(__file__).parents[3]
+README = ROOT / "README.md"
 
 ORDER = {
     "lines": [{"product": "products/lamp", "quantity": 1}],
@@ -62,6 +68,23 @@ def on(shop: RunningShop, *arguments: str) -> str:
     ended = laneway(*arguments, "--data", str(shop.data))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_what_the_readme_says_to_type_works_as_printed(shop: RunningShop, http: httpx.Client) -> None:
+    [typed] = [block for block in re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL) if "curl" in block]
+    catalog = shop.state["processes"]["catalog"]["port"]
+    assert discovery.service_names()[0] == "catalog", "which has the base port, 50051"
+    here = typed.replace("http://127.0.0.1:8080", shop.url).replace("127.0.0.1:50051", f"127.0.0.1:{catalog}")
+    here = here.replace(".venv/bin/python", sys.executable)
+
+    ended = subprocess.run(["bash", "-euc", here], capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
+    placed, _ = json.JSONDecoder().raw_decode(ended.stdout)
+    assert placed["state"] == "PLACED"
+    assert ended.stdout.count(placed["name"]) == 2, "it is in the list"
+    assert 'name: "products/lamp"' in ended.stdout
+    shipped(http, placed["name"])
 
 
 def test_the_log_of_a_running_service_is_shown_checked_and_its_view_rebuilt(
