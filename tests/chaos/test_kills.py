@@ -1,11 +1,16 @@
-"""Orders arrive while every service process is killed once and the broker is flushed: none is lost, none is charged twice."""
+"""Orders arrive while every service process is killed once and the broker is flushed: none is lost, and each is charged,
+reserved and told of once."""
 
 import asyncio
 import random
+import sqlite3
 import time
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import redis.asyncio
 
 from tests.fixtures.shop import RunningShop
@@ -14,6 +19,8 @@ ORDERS = 200
 IN_FLIGHT = 8
 ACCEPTED_WITHIN = 60.0
 ENDED_WITHIN = 150.0
+IN_STOCK = 1_000_000
+"""Of each product, in the beginning."""
 
 
 async def place(client: httpx.AsyncClient, number: int) -> str:
@@ -42,6 +49,7 @@ async def states(client: httpx.AsyncClient) -> dict[str, str]:
     return {order["name"]: order["state"] for order in page["orders"]}
 
 
+@pytest.mark.timeout(900)
 async def test_killing_each_process_and_flushing_the_broker_loses_no_order(shop: RunningShop) -> None:
     victims = [
         name for name, process in shop.state["processes"].items() if process["role"] in ("grpc", "worker", "rest")
@@ -91,6 +99,8 @@ async def test_killing_each_process_and_flushing_the_broker_loses_no_order(shop:
         assert left == {}
         assert set(seen) == set(acknowledged)
         await charged_once(client, shop.state["urls"]["provider"])
+        reserved_once(shop.data / "inventory.db", acknowledged)
+        await mailed_once(client, shop.state["urls"]["mail"])
     await broker.aclose()
 
 
@@ -102,5 +112,27 @@ async def charged_once(client: httpx.AsyncClient, provider: str) -> None:
             assert len(books) <= ORDERS
             assert all(entry["captured"] in (0, entry["amount"]) for entry in books)
             if len(books) == ORDERS and all(entry["captured"] for entry in books):
+                return
+            await asyncio.sleep(0.2)
+
+
+def reserved_once(inventory: Path, orders: list[str]) -> None:
+    """Each order holds its one book, and no other book has left the shelf."""
+    with sqlite3.connect(f"file:{inventory}?mode=ro", uri=True) as database:
+        held = Counter(name for (name,) in database.execute("SELECT order_name FROM reservations WHERE quantity = 1"))
+        [(left,)] = database.execute("SELECT available FROM stock WHERE product = 'products/book'")
+    database.close()
+    assert held == Counter(orders)
+    assert left == IN_STOCK - ORDERS
+
+
+async def mailed_once(client: httpx.AsyncClient, mailbox: str) -> None:
+    """Each customer has one mail; what was sent twice is one and the same, by its Message-ID."""
+    async with asyncio.timeout(ENDED_WITHIN):
+        while True:
+            mails = {(mail["to"], mail["message_id"]) for mail in (await client.get(mailbox)).json()}
+            told = Counter(to for to, _ in mails)
+            assert max(told.values(), default=0) <= 1
+            if len(told) == ORDERS:
                 return
             await asyncio.sleep(0.2)
