@@ -159,8 +159,9 @@ class Charts:
         return self._rendered[key]
 
     def _template(self, chart: str, options: Sequence[str], values: Mapping[str, Any] | None) -> str:
+        name = () if "--name-template" in options else (RELEASE,)
         return self.helm(
-            "template", RELEASE, self.folder / chart, "--namespace", NAMESPACE, *options,
+            "template", *name, self.folder / chart, "--namespace", NAMESPACE, *options,
             *([] if values is None else ["--values", "-"]),
             stdin=None if values is None else json.dumps(values),
         )  # fmt: skip

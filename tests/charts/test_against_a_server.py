@@ -106,3 +106,49 @@ def test_a_change_of_your_secret_starts_its_service_again(charts: Charts, secret
     assert {name for name in one if one[name] != other[name]} == {
         "Deployment/shop-orders", "Deployment/shop-orders-worker",
     }  # fmt: skip
+
+
+@pytest.fixture
+def edge(namespace: str) -> Iterator[Callable[..., None]]:
+    """Applies the edge's Deployment, under a manager's name."""
+
+    def apply(replicas: int | None, *options: str, manager: str = "helm") -> None:
+        labels = {"app": "edge"}
+        pod = {"containers": [{"name": "edge", "image": "none", **RESTRICTED}], **RUNS_AS}
+        spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+        scale = {} if replicas is None else {"replicas": replicas}
+        made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop-gateway-rest", **OWNED}}
+        said = kubectl(
+            "apply", "-n", namespace, "--field-manager", manager, *options, "-f", "-",
+            stdin=json.dumps(made | {"spec": spec | scale}),
+        )  # fmt: skip
+        assert said.returncode == 0, said.stderr
+
+    yield apply
+    kubectl("delete", "deployment", "-n", namespace, "shop-gateway-rest", "--wait")
+
+
+RESTRICTED = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
+RUNS_AS = {"securityContext": {"runAsNonRoot": True, "runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}}}
+SCALED = {"laneway": {"services": {"gateway": {"rest": {"scale": True}}}}}
+
+
+def live(charts: Charts, attempt: str) -> object:
+    rendered = charts.render("--dry-run=server", "--set", f"laneway.env.ATTEMPT={attempt}", values=SCALED)
+    return rendered.named("Deployment", "shop-gateway-rest")["spec"].get("replicas")
+
+
+def test_what_is_left_to_another_keeps_the_replicas_that_helm_gave_it(
+    charts: Charts, edge: Callable[..., None]
+) -> None:
+    edge(3, "--server-side")
+    assert live(charts, "helm-set-it") == 3
+    edge(5, "--server-side", "--force-conflicts", manager="scaler")
+    assert live(charts, "another-set-it") is None, "it is helm's no more, and leaving it out removes nothing"
+
+
+def test_where_helm_compares_manifests_it_is_always_told_the_replicas_that_run(
+    charts: Charts, edge: Callable[..., None]
+) -> None:
+    edge(3)
+    assert live(charts, "compares") == 3

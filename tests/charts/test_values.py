@@ -8,6 +8,7 @@ import yaml
 
 from tests.charts.rendering import Charts, RenderingFailed
 
+TWO_EDGES = {"a": {"rest": {}}, "b": {"rest": {}}}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     # Something that does not exist
     ({"postgres": {}}, "at '': additional properties 'postgres' not allowed"),
@@ -75,6 +76,37 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"services": {"edge": {"rest": {"autoscaling": {"enabled": True, "minReplicas": 12}}}}},
         "services.edge.rest.autoscaling: minReplicas is above maxReplicas",
     ),
+    # Amounts of the other kind
+    ({"valkey": {"resources": {"limits": {"cpu": "64Mi"}}}}, "/valkey/resources/limits/cpu': '64Mi' does not match"),
+    ({"valkey": {"resources": {"limits": {"memory": "500m"}}}}, "/valkey/resources/limits/memory': '500m' does not"),
+    ({"roles": {"rest": {"autoscaling": {"cpu": "64Mi"}}}}, "at '/roles/rest/autoscaling/cpu': '64Mi' does not match"),
+    # What is no name of an object, a host or an image's repository
+    ({"database": {"existingSecret": "My Secret"}}, "at '/database/existingSecret': 'My Secret' does not match"),
+    ({"postgresql": {"existingSecret": "a/b"}}, "at '/postgresql/existingSecret': 'a/b' does not match"),
+    ({"priorityClassName": "High!"}, "at '/priorityClassName': 'High!' does not match"),
+    ({"image": {"pullSecrets": [""]}}, "at '/image/pullSecrets/0': minLength"),
+    ({"image": {"repository": "example.org/shop:1"}}, "at '/image/repository': 'example.org/shop:1' does not match"),
+    ({"edge": {"ingress": {"host": "https://a.org"}}}, "at '/edge/ingress/host': 'https://a.org' does not match"),
+    ({"edge": {"ingress": {"host": "a.org/shop"}}}, "at '/edge/ingress/host': 'a.org/shop' does not match"),
+    # Rules that would allow everything, or say nothing
+    ({"networkPolicy": {"egress": [{}]}}, "at '/networkPolicy/egress/0': minProperties"),
+    ({"networkPolicy": {"egress": [{"too": []}]}}, "at '/networkPolicy/egress/0': additional properties 'too'"),
+    ({"networkPolicy": {"egress": [{"to": [], "ports": [{"port": 1}]}]}}, "'/networkPolicy/egress/0/to': minItems"),
+    ({"services": {"a": {"grpc": {}, "egress": [{}]}}}, "at '/services/a/egress/0': minProperties"),
+    # What is the chart's own
+    ({"podLabels": {"app.kubernetes.io/name": "x"}}, "invalid propertyName 'app.kubernetes.io/name'"),
+    ({"services": {"default": {"grpc": {}}}}, "services.default: a user or database of that name is the backend's"),
+    ({"services": {"postgres": {"grpc": {}}}}, "services.postgres: a user or database of that name is the backend's"),
+    (
+        {"services": {"a": {"grpc": {}, "worker": {}}, "a-worker": {"grpc": {}}}},
+        "services.a-worker: the role worker of the service a has that name",
+    ),
+    # Two edges, and one door
+    ({"services": TWO_EDGES, "edge": {"type": "NodePort", "nodePort": 30080}}, "edge.nodePort: one port cannot lead"),
+    (
+        {"services": TWO_EDGES, "edge": {"ingress": {"enabled": True, "host": "a.org"}}},
+        "edge.ingress: one host and path cannot lead to several edges (a, b)",
+    ),
 ]
 
 
@@ -102,6 +134,29 @@ def test_a_wrong_value_of_the_shop_is_named(charts: Charts, values: dict[str, An
     assert message in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.b", 'the release\'s name "a.b" has a dot in it'),
+        ("a" * 41, "the release's name has 41 characters; 40 are the most"),
+    ],
+)
+def test_a_release_whose_parts_could_have_no_names_is_refused(charts: Charts, name: str, message: str) -> None:
+    with pytest.raises(RenderingFailed) as refusal:
+        charts.render("--name-template", name)
+    assert message in str(refusal.value)
+
+
+def test_the_longest_name_of_a_release_leaves_room_for_every_part(charts: Charts) -> None:
+    for each in charts.render("--name-template", "a" * 40).of("Service", "Job", "StatefulSet"):
+        assert len(each["metadata"]["name"]) <= 63, each["metadata"]["name"]
+
+
+def test_several_edges_each_have_a_service(charts: Charts) -> None:
+    rendered = charts.render(values={"services": TWO_EDGES}, chart="laneway")
+    assert {"shop-a-rest", "shop-b-rest"} <= {each["metadata"]["name"] for each in rendered.of("Service")}
+
+
 def test_every_chart_passes_lint(charts: Charts) -> None:
     said = charts.helm("lint", "--strict", *(charts.folder / name for name in charts.names))
     assert f"{len(charts.names)} chart(s) linted, 0 chart(s) failed" in said
@@ -116,6 +171,11 @@ def test_a_service_is_at_most_ten_lines_of_values_and_all_it_needs_comes_of_them
     lone = charts.render(values={"services": {"a": {"grpc": {}, "worker": {}}}}, chart="laneway")
     of_it = sorted(each["kind"] for each in lone.objects if each["metadata"]["name"].startswith("shop-a"))
     assert of_it == ["Deployment", "Deployment", "NetworkPolicy", "Secret", "Service", "ServiceAccount"]
+
+
+def test_a_role_that_an_edge_never_had_can_be_null(charts: Charts) -> None:
+    users = charts.render(values={"laneway": {"services": {"gateway": {"grpc": None}}}}).named("Secret", "shop-valkey")
+    assert "user gateway" not in users["stringData"]["users.acl"]
 
 
 def test_null_takes_a_service_or_role_away(charts: Charts) -> None:

@@ -86,11 +86,29 @@ limits: {{ toJson .limits }}
 
 {{/* The services that run, as JSON: a service or role that is null was taken away. */}}
 {{- define "laneway.services" -}}
+{{- if gt (len .Release.Name) 40 }}
+{{- fail (printf "the release's name has %d characters; 40 are the most, for what is named after it may have 63" (len .Release.Name)) }}
+{{- end }}
+{{- if contains "." .Release.Name }}
+{{- fail (printf "the release's name %q has a dot in it, which no name of a Service may; use a dash" .Release.Name) }}
+{{- end }}
 {{- $services := dict }}
 {{- range $service, $spec := .Values.services }}
 {{- if $spec }}
 {{- if has $service (list "grafana" "jaeger" "mailbox" "metrics" "migrate" "policy" "postgresql" "prometheus" "provider" "valkey") }}
 {{- fail (printf "services.%s: a part of the chart has that name; call the service something else" $service) }}
+{{- end }}
+{{- if has $service (list "default" "postgres" "template0" "template1" "public") }}
+{{- fail (printf "services.%s: a user or database of that name is the backend's own; call the service something else" $service) }}
+{{- end }}
+{{- if gt (add (len $.Release.Name) (len $service)) 57 }}
+{{- fail (printf "services.%s: with the release's name %q it is too long; both may have 57 characters together" $service $.Release.Name) }}
+{{- end }}
+{{- range $role := list "rest" "worker" }}
+{{- $base := trimSuffix (printf "-%s" $role) $service }}
+{{- if and (ne $base $service) (hasKey (get $.Values.services $base | default dict) $role) }}
+{{- fail (printf "services.%s: the role %s of the service %s has that name; call the service something else" $service $role $base) }}
+{{- end }}
 {{- end }}
 {{- $kept := dict }}
 {{- range $key, $value := $spec }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $kept $key $value }}{{ end }}{{ end }}
@@ -104,7 +122,23 @@ limits: {{ toJson .limits }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- include "laneway.oneDoor" (dict "root" . "services" $services) }}
 {{- toJson $services }}
+{{- end }}
+
+{{/* There is one door: a node's port or a host with its path leads to one edge. */}}
+{{- define "laneway.oneDoor" -}}
+{{- $edges := list }}
+{{- range $service, $spec := .services }}{{ if hasKey $spec "rest" }}{{ $edges = append $edges $service }}{{ end }}{{ end }}
+{{- if gt (len $edges) 1 }}
+{{- $named := $edges | sortAlpha | join ", " }}
+{{- if .root.Values.edge.nodePort }}
+{{- fail (printf "edge.nodePort: one port cannot lead to several edges (%s); leave it out, and each gets one" $named) }}
+{{- end }}
+{{- if .root.Values.edge.ingress.enabled }}
+{{- fail (printf "edge.ingress: one host and path cannot lead to several edges (%s); write the Ingress yourself" $named) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* The names of the services that have a database: all but those that are nothing but an edge. */}}
@@ -132,6 +166,24 @@ limits: {{ toJson .limits }}
 {{- end }}
 {{- end }}
 {{- toJson $role }}
+{{- end }}
+
+{{/* What something else scales keeps the replicas it has: (dict "root" $ "name" name). A field that helm has set and sets no more is
+removed, and the server's default is one replica. Where helm applies on the server, the field is its own only until something else
+has changed it; elsewhere helm compares with its last manifest, which no template sees. Lookup finds nothing in a dry run. */}}
+{{- define "laneway.liveReplicas" -}}
+{{- $live := lookup "apps/v1" "Deployment" .root.Release.Namespace .name }}
+{{- if $live }}
+{{- $applies := false }}
+{{- $owns := false }}
+{{- range $live.metadata.managedFields }}
+{{- if and (eq .manager "helm") (eq .operation "Apply") }}
+{{- $applies = true }}
+{{- $owns = hasKey (index .fieldsV1 "f:spec" | default dict) "f:replicas" }}
+{{- end }}
+{{- end }}
+{{- if or $owns (not $applies) }}replicas: {{ $live.spec.replicas }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* A password that is made once: (dict "root" $ "secret" name "key" key). Lookup finds nothing in a dry run. */}}
