@@ -104,7 +104,7 @@ async def test_every_input_and_decision_is_a_metric(world: World) -> None:
     world.cluster.add(pool())
     world.signals.waiting = 400
     await world.look()
-    text = world.metrics.render().decode()
+    text = world.metrics.render()[0].decode()
     for line in (
         'laneway_operator_pool_waiting{namespace="shop",pool="mail"} 400.0',
         'laneway_operator_pool_desired{namespace="shop",pool="mail"} 10.0',
@@ -115,4 +115,4 @@ async def test_every_input_and_decision_is_a_metric(world: World) -> None:
         assert line in text
     world.cluster.resources.clear()
     await world.look()
-    assert 'pool="mail"' not in world.metrics.render().decode()
+    assert 'pool="mail"' not in world.metrics.render()[0].decode()

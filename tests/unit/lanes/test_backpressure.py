@@ -166,3 +166,16 @@ async def test_events_for_a_full_queue_stay_in_the_log_until_it_takes_again(
     await pressure.look()
     await relay.fan_out()
     assert len(await ids(shelf)) == ROWS
+
+
+async def test_what_a_look_has_found_can_be_told(shelf: Shelf, pressure: Backpressure) -> None:
+    await fill(shelf, ROWS)
+    await shelf.store.commit([outbox.park("m0", 1, "no", shelf.clock())])
+    shelf.clock.now += 20
+    await pressure.look()
+    shelf.clock.now += 5
+
+    [queue] = {labels[0] for labels, _ in pressure.messages()}
+    assert dict(pressure.messages()) == {(queue, "due"): 2, (queue, "waiting"): 0, (queue, "parked"): 1}
+    assert dict(pressure.oldest()) == {(queue,): 25.0}
+    assert dict(pressure.full()) == {(queue,): 1.0}

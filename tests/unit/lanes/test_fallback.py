@@ -160,7 +160,7 @@ async def test_a_fallback_is_seen_in_the_trace_and_counted(
     reason = "shelf: last good answer, 0 s old"
     assert fallback.attributes[names.REASON] == "UNREACHABLE"
     assert fallback.attributes[names.IS_DEGRADED] == server.attributes[names.IS_DEGRADED] == reason
-    assert b'laneway_fallbacks_total{kind="last_good",method="test.shelf.v1.Shelf.Look"} 1.0' in metrics.render()
+    assert b'laneway_fallbacks_total{kind="last_good",method="test.shelf.v1.Shelf.Look"} 1.0' in metrics.render()[0]
 
 
 def test_what_was_asked_for_least_of_late_is_forgotten_first(shelf: Shelf) -> None:

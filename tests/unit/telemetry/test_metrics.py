@@ -6,6 +6,10 @@ import pytest
 
 from laneway.errors import Unavailable
 from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.series import MOST
+from laneway.telemetry.tracing import Tracing
+
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
 @pytest.fixture
@@ -14,7 +18,7 @@ def metrics() -> Metrics:
 
 
 def lines(metrics: Metrics) -> list[str]:
-    return metrics.render().decode().splitlines()
+    return metrics.render()[0].decode().splitlines()
 
 
 def test_a_call_is_counted_with_its_outcome(metrics: Metrics) -> None:
@@ -32,11 +36,11 @@ def test_a_call_is_counted_with_its_outcome(metrics: Metrics) -> None:
     assert f"laneway_call_seconds_count{{{labels}}} 3.0" in lines(metrics)
 
 
-def test_a_breaker_shows_its_state_and_its_changes(metrics: Metrics) -> None:
+def test_a_breaker_shows_its_changes(metrics: Metrics) -> None:
     metrics.breaker_changed("orders", "closed", "open")
     metrics.breaker_changed("orders", "open", "half-open")
 
-    assert 'laneway_breaker_state{target="orders"} 1.0' in lines(metrics)
+    assert 'laneway_breaker_transitions_total{state="half_open",target="orders"} 1.0' in lines(metrics)
     assert 'laneway_breaker_transitions_total{state="open",target="orders"} 1.0' in lines(metrics)
 
 
@@ -54,3 +58,61 @@ def test_two_processes_in_one_count_apart() -> None:
     one.replayed("a")
 
     assert not any(line.startswith("laneway_idempotent_replays_total{") for line in lines(other))
+
+
+def test_a_stream_that_its_reader_leaves_has_not_failed(metrics: Metrics) -> None:
+    with pytest.raises(GeneratorExit), metrics.call("client", "shop.Orders.Watch", "grpc"):
+        raise GeneratorExit
+
+    labels = 'code="OK",lane="grpc",method="shop.Orders.Watch",side="client"'
+    assert f"laneway_calls_total{{{labels}}} 1.0" in lines(metrics)
+
+
+def test_a_call_names_its_trace_to_who_reads_openmetrics(metrics: Metrics) -> None:
+    with Tracing("orders", "1", None).span("call") as span, metrics.call("server", "shop.Orders.Place", "grpc"):
+        pass
+
+    exposition, kind = metrics.render(OPEN_METRICS)
+    trace_id = f"{span.get_span_context().trace_id:032x}"
+    assert kind.startswith("application/openmetrics-text")
+    assert f'trace_id="{trace_id}"' in exposition.decode()
+    assert trace_id not in metrics.render("text/plain")[0].decode()
+
+
+def test_a_series_names_one_trace_a_second_and_each_that_is_slow(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([100.0, 100.001, 100.1, 100.101, 100.2, 101.2])
+    monkeypatch.setattr("laneway.telemetry.metrics.time.perf_counter", lambda: next(clock))
+    ids = []
+    for _ in range(3):
+        with Tracing("orders", "1", None).span("call") as span, metrics.call("server", "shop.Orders.Place", "grpc"):
+            ids.append(f"{span.get_span_context().trace_id:032x}")
+
+    told = metrics.render(OPEN_METRICS)[0].decode()
+    assert [each in told for each in ids] == [True, False, True]
+
+
+def test_hostile_labels_become_no_series(metrics: Metrics) -> None:
+    for number in range(3 * MOST):
+        with metrics.call("server", f"evil.Method{number}", "grpc"):
+            pass
+        metrics.delivered(f"evil.{number}", "done")
+    metrics.follow("laneway_outbox_full", lambda: [((f"evil.{number}",), 1.0) for number in range(3 * MOST)])
+
+    for name in ("laneway_calls_total{", "laneway_queue_deliveries_total{", "laneway_outbox_full{"):
+        told = [line for line in lines(metrics) if line.startswith(name)]
+        assert len(told) == MOST + 1
+        assert any("other" in line for line in told)
+    others = 'code="other",lane="other",method="other",side="other"'
+    assert f"laneway_calls_total{{{others}}} {2.0 * MOST}" in lines(metrics)
+    assert len(metrics._ended) == MOST
+
+
+def test_a_view_that_another_process_keeps_is_not_told_of(metrics: Metrics) -> None:
+    metrics.projected("sagas", 3, lag=1.0, held=0)
+    metrics.not_projecting("sagas")
+    metrics.not_projecting("sagas")
+
+    told = [line for line in lines(metrics) if 'view="sagas"' in line]
+    assert [line for line in told if "_created" not in line] == ['laneway_projection_events_total{view="sagas"} 3.0']

@@ -23,6 +23,7 @@ from laneway.call import Surroundings
 from laneway.contract.model import Contract, Method
 from laneway.contract.tuning import Tuning
 from laneway.errors import ConfigurationError, FailedPrecondition, LanewayError
+from laneway.history.census import Census
 from laneway.history.projector import Projector
 from laneway.lanes.backpressure import Backpressure, Limits
 from laneway.lanes.dispatch import Dispatcher
@@ -31,6 +32,7 @@ from laneway.lanes.outgoing import Lanes
 from laneway.lanes.retention import Retention
 from laneway.lanes.system import REGISTER, SystemHandlers
 from laneway.lanes.transport import Answer
+from laneway.resilience.breaker import State
 from laneway.resilience.pipeline import Pipelines
 from laneway.service import Service
 from laneway.settings import Settings
@@ -144,7 +146,7 @@ class Process:
 
 
 @asynccontextmanager
-async def process(name: str, factory: Factory, settings: Settings) -> AsyncIterator[Process]:
+async def process(name: str, role: str, factory: Factory, settings: Settings) -> AsyncIterator[Process]:
     """Open what every role of a service needs; closes it at exit."""
     from laneway.lanes.grpc.channel import GrpcTransport
     from laneway.lanes.grpc.connections import Connections
@@ -161,6 +163,8 @@ async def process(name: str, factory: Factory, settings: Settings) -> AsyncItera
         pipelines = Pipelines(listeners=[metrics.breaker_changed], refused=metrics.refused)
         lanes = Lanes(transport, pipelines=pipelines, tracing=tracing, metrics=metrics, tuning=tuning)
         metrics.registry.register(Connections())
+        metrics.follow("laneway_process_info", lambda: [((name, role), 1.0)])
+        _follow(metrics, pipelines)
         await stack.enter_async_context(running(tuning.keep()))
         service = factory(lanes)
         for method in (*service.contract, *service.exposed):
@@ -169,12 +173,22 @@ async def process(name: str, factory: Factory, settings: Settings) -> AsyncItera
         yield Process(service, settings, tracing, metrics, tuning, health, lanes, pipelines)
 
 
+def _follow(metrics: Metrics, pipelines: Pipelines) -> None:
+    """Tell of breakers and budgets as they are when somebody asks."""
+    levels = {State.CLOSED: 0.0, State.HALF_OPEN: 1.0, State.OPEN: 2.0}
+    metrics.follow_by("laneway_breaker_state", lambda: {of: levels[it] for of, it in pipelines.states().items()})
+    metrics.follow_by("laneway_retry_budget_tokens", lambda: {of: it.tokens for of, it in pipelines.budgets().items()})
+    metrics.follow_by(
+        "laneway_retry_budget_exhausted_total", lambda: {of: it.refusals for of, it in pipelines.budgets().items()}
+    )
+
+
 async def serve_rest(name: str, factory: Factory, settings: Settings) -> None:
     """The edge: REST in, gRPC out."""
     from laneway.lanes.rest.app import rest_app
     from laneway.lanes.rest.server import serve
 
-    async with process(name, factory, settings) as own:
+    async with process(name, "rest", factory, settings) as own:
         if "rest" not in own.service.roles:
             raise ConfigurationError(f"`{name}` exposes nothing over REST; give it `expose` or `routers`.")
         app = rest_app(
@@ -204,7 +218,7 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
     from laneway.lanes.grpc.server import GrpcServer
     from laneway.lanes.queue.relay import Relay
 
-    async with process(name, factory, settings) as own, backend(own) as back:
+    async with process(name, "grpc", factory, settings) as own, backend(own) as back:
         if "grpc" not in own.service.roles:
             raise ConfigurationError(f"`{name}` has no handlers; run its other roles: {', '.join(own.service.roles)}.")
         stopped = stop_signal()
@@ -223,6 +237,11 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
                 pressure=back.pressure,
             )
             duties += [relay.run(), back.pressure.keep(), Retention(back.store, holder=settings.instance).run()]
+            own.metrics.follow("laneway_outbox_messages", back.pressure.messages)
+            own.metrics.follow("laneway_outbox_oldest_seconds", back.pressure.oldest)
+            own.metrics.follow("laneway_outbox_full", back.pressure.full)
+            if own.service.sagas:
+                duties.append(_counting_sagas(own, back.store))
             duties += [projector.run() for projector in projectors(own.service, back.store, settings, own.metrics)]
         server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port, options=own.service.grpc)
         async with running(*duties):
@@ -232,6 +251,13 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
             await stopped.wait()
             own.health.end()
             await server.stop(settings.grace_seconds, drain=settings.drain_seconds)
+
+
+def _counting_sagas(own: Process, store: Store) -> Coroutine[Any, Any, None]:
+    census = Census(store, {kind.__name__: kind.stream("") for kind in own.service.sagas})
+    own.metrics.follow("laneway_sagas_open", census.open)
+    own.metrics.follow("laneway_sagas_silent_seconds", census.silent)
+    return census.keep()
 
 
 def run_worker(name: str, factory: Factory, settings: Settings) -> None:
@@ -309,7 +335,7 @@ async def worker_side(name: str, factory: Factory, settings: Settings, bench: "F
     from laneway.lanes.queue.delivery import Deliveries
     from laneway.lanes.queue.outages import Outages
 
-    async with process(name, factory, settings) as own, backend(own) as back:
+    async with process(name, "worker", factory, settings) as own, backend(own) as back:
         methods = {method.full_name: method for queue in own.service.queues.values() for method in queue}
         if back.broker is None or not methods:
             raise ConfigurationError(f"`{name}` has no queue and no subscription; it needs no worker.")
@@ -317,6 +343,8 @@ async def worker_side(name: str, factory: Factory, settings: Settings, bench: "F
         deliveries = Deliveries(
             back.dispatcher, back.broker, methods, metrics=own.metrics, clock=time, tuning=own.tuning, outages=outages
         )
+        own.metrics.follow("laneway_worker_slots", lambda: [((), settings.worker_slots)])
+        own.metrics.follow("laneway_worker_running", lambda: [((), len(deliveries.running))])
         stopped = asyncio.Event()
         async with running(deliveries.keep_markers()):
             bench.set_result(Bench(methods, deliveries, outages, own.health, own.pipelines.refusing, stopped))

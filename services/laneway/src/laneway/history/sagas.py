@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import case, func, or_, select
 
 from laneway.domain.changes import Change, Put
 from laneway.domain.projection import Projection, projects
@@ -77,6 +77,25 @@ async def open_sagas(store: Store, *, told_before: float, limit: int = 1_000) ->
     columns = (view.c.stream, view.c.correlation, view.c.started_at, view.c.step, view.c.told_at, view.c.reason)
     query = select(*columns).where(ended, view.c.told_at <= told_before).order_by(view.c.told_at, view.c.stream)
     return [OpenSaga(*row) for row in await store.fetch(query.limit(limit))]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSagas:
+    """The open sagas of one kind: how many, how many of them turned back, and when the most silent was told last."""
+
+    total: int
+    compensating: int
+    told_at: float | None
+
+
+async def count_open(store: Store, prefix: str) -> OpenSagas:
+    """Count the open sagas whose stream begins so."""
+    view = SagaView.view(sagas)
+    ended = or_(view.c.ended_version.is_(None), view.c.version > view.c.ended_version)
+    turned_back = func.sum(case((view.c.reason.is_not(None), 1), else_=0))
+    query = select(func.count().label("total"), turned_back.label("back"), func.min(view.c.told_at).label("told_at"))
+    [row] = await store.fetch(query.where(ended, view.c.stream.startswith(prefix, autoescape=True)))
+    return OpenSagas(row.total, row.back or 0, row.told_at)
 
 
 def _told(event: Recorded[Any], **more: object) -> Change:

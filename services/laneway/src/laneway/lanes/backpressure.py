@@ -7,7 +7,7 @@ later. What workers start goes through, or work that has begun would pile up beh
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from laneway.errors import LanewayError, ResourceExhausted
@@ -44,6 +44,7 @@ class Backpressure:
         self._limits = limits
         self._clock = clock
         self._full: dict[tuple[str, str], str] = {}
+        self._counts: Sequence[QueueCounts] = ()
 
     async def keep(self) -> None:
         """Look again and again, until cancelled."""
@@ -58,11 +59,30 @@ class Backpressure:
     async def look(self) -> None:
         """Measure each queue."""
         now = self._clock()
-        measured = {(each.service, each.queue): self._why(each, now) for each in await outbox.counts(self._store, now)}
+        self._counts = await outbox.counts(self._store, now)
+        measured = {(each.service, each.queue): self._why(each, now) for each in self._counts}
         full = {queue: why for queue, why in measured.items() if why}
         for queue in full.keys() ^ self._full.keys():
             log.warning("queue full" if queue in full else "queue takes again", extra={"queue": ".".join(queue)})
         self._full = full
+
+    def messages(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """The messages of each queue and state at the last look. This and the next may be asked from any thread."""
+        for each in self._counts:
+            for state, number in (("due", each.due), ("waiting", each.waiting), ("parked", each.parked)):
+                yield (f"{each.service}.{each.queue}", state), number
+
+    def oldest(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """How long the oldest due message of each queue has waited by now, in seconds."""
+        now = self._clock()
+        for each in self._counts:
+            waited = 0.0 if each.oldest_demand_at is None else now - each.oldest_demand_at
+            yield (f"{each.service}.{each.queue}",), max(waited, 0.0)
+
+    def full(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Whether each queue takes nothing more: 1 or 0."""
+        for each in self._counts:
+            yield (f"{each.service}.{each.queue}",), float((each.service, each.queue) in self._full)
 
     def is_full(self, service: str, queue: str) -> bool:
         """Whether nothing more is to be put into a queue."""

@@ -140,12 +140,14 @@ class Dispatcher:
         """
         message_id = _message_id(arrival)
         if await inbox.seen(self._store, message_id):
+            self._metrics.duplicate(method.queue_name)
             return
         try:
             await self._unary(method, request, arrival)
         except DuplicateKey:
             if not await inbox.seen(self._store, message_id):
                 raise
+            self._metrics.duplicate(method.queue_name)
         except LanewayError as error:
             if error.transient or method.policy.queue is None:
                 raise
@@ -198,6 +200,8 @@ class Dispatcher:
 
     def _facts(self, method: Method, request: Message | None, arrival: Arrival) -> Facts:
         policy = self._tuning.of(method)
+        if arrival.timeout is not None:
+            self._metrics.arrived(method.full_name, arrival.lane.value, arrival.timeout)
         if arrival.message_id is not None and policy.work is not None:
             timeout: float | None = policy.work.run_timeout
         elif method.streaming:

@@ -172,9 +172,10 @@ class Lanes:
             lambda: self._transport.stream(method, sent, headers, remaining)
         )
         try:
-            async with aclosing(replies), aclosing(idle.guard(replies)) as guarded:
-                async for reply in guarded:
-                    yield reply
+            with self._metrics.call("client", method.full_name, "grpc"):
+                async with aclosing(replies), aclosing(idle.guard(replies)) as guarded:
+                    async for reply in guarded:
+                        yield reply
         finally:
             span.end()
 
@@ -200,7 +201,8 @@ class Lanes:
         caller = current_call.get()
         request, key = _keyed(method, request, key, step, caller)
         who = _who(identity, caller)
-        return await self._start(method, request, caller, who, key=key, when=when, timeout=timeout)
+        with self._metrics.call("client", method.full_name, "queue"):
+            return await self._start(method, request, caller, who, key=key, when=when, timeout=timeout)
 
     async def _start(
         self,

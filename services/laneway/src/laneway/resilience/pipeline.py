@@ -9,7 +9,7 @@ would lose its spans. Must not know a transport.
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -18,7 +18,7 @@ from laneway.contract.policy import Limit as LimitPolicy
 from laneway.contract.policy import Policy
 from laneway.contract.policy import Retry as RetryPolicy
 from laneway.errors import DeadlineExceeded, LanewayError
-from laneway.resilience.breaker import Breaker, Permit, StateListener
+from laneway.resilience.breaker import Breaker, Permit, State, StateListener
 from laneway.resilience.health import Health
 from laneway.resilience.limit import Limit
 from laneway.resilience.retry import RetryBudget, Retrying, mark_exhausted
@@ -289,6 +289,14 @@ class Pipelines:
     def refusing(self) -> int:
         """How many breakers are open now. May be called from any thread."""
         return sum(breaker.refuses for breaker in {pipeline.breaker for _, pipeline in list(self._pipelines.values())})
+
+    def states(self) -> Mapping[str, State]:
+        """The state of each breaker, by what it guards. May be called from any thread."""
+        return {pipeline.breaker.target: pipeline.breaker.state for _, pipeline in list(self._pipelines.values())}
+
+    def budgets(self) -> Mapping[str, RetryBudget]:
+        """The retry budget of each service. May be called from any thread."""
+        return dict(self._budgets)
 
     def _build(self, method: Target, policy: Policy) -> Pipeline:
         group = f"{method.owner}/{policy.group or method.full_name}"

@@ -40,6 +40,13 @@ class RetryBudget:
         self._clock = clock
         self._tokens = capacity
         self._filled_at = clock()
+        self.refusals = 0
+        """Retries that were not made because there was no token for them."""
+
+    @property
+    def tokens(self) -> float:
+        """Retries that may be made at once. May be asked from any thread."""
+        return min(self._capacity, self._tokens + (self._clock() - self._filled_at) * self._floor)
 
     def attempted(self, share: float) -> None:
         """A first attempt is being made, of a method whose retries may be this share of the first attempts."""
@@ -47,10 +54,9 @@ class RetryBudget:
 
     def withdraw(self) -> bool:
         """Take the token of one retry, if there is one."""
-        now = self._clock()
-        self._tokens = min(self._capacity, self._tokens + (now - self._filled_at) * self._floor)
-        self._filled_at = now
+        self._tokens, self._filled_at = self.tokens, self._clock()
         if self._tokens < 1:
+            self.refusals += 1
             return False
         self._tokens -= 1
         return True

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from prometheus_client import CONTENT_TYPE_LATEST
-
 from laneway.errors import ConfigurationError
+
+Render = Callable[[str], tuple[bytes, str]]
+"""Gives the metrics and their media type, for what a reader accepts."""
 
 LOOP_PATIENCE = 2.0
 """Seconds within which a loop that is alive answers."""
@@ -60,7 +61,7 @@ class Health:
 
 
 @contextmanager
-def serve_admin(health: Health, render: Callable[[], bytes], *, host: str, port: int) -> Iterator[int]:
+def serve_admin(health: Health, render: Render, *, host: str, port: int) -> Iterator[int]:
     """Serve until the block ends; gives the port.
 
     Raises:
@@ -84,13 +85,13 @@ def serve_admin(health: Health, render: Callable[[], bytes], *, host: str, port:
         thread.join()
 
 
-def _handler(health: Health, render: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
+def _handler(health: Health, render: Render) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
         def do_GET(self) -> None:
             if self.path == "/metrics":
-                self._answer(HTTPStatus.OK, render(), CONTENT_TYPE_LATEST)
+                self._answer(HTTPStatus.OK, *render(self.headers.get("Accept", "")))
             elif self.path == "/livez":
                 ailment = health.ailment()
                 self._verdict(ailment is None, ailment or "")

@@ -1,11 +1,12 @@
 """What each gRPC connection of this process carries, as metrics: gRPC counts it itself (channelz), also in the far
 ends that it picks. They tell whether calls are spread over the replicas, and who holds on to an old connection.
 
-Read when metrics are: a connection that has ended is no longer told of, so the labels are as many as its far ends.
+Read when metrics are: a connection that has ended is no longer told of, so the labels are as many as its far ends, and
+at most `MOST` of a side: those that are more are told as one, `other`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
 
@@ -14,13 +15,12 @@ from grpc_channelz.v1.channelz import ChannelzServicer
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_COUNTED = {
-    "streams_started": "Calls begun on the connections that are open",
-    "streams_failed": "Calls of them that gRPC could not end",
-    "messages_sent": "Messages sent on the connections that are open",
-    "messages_received": "Messages received on the connections that are open",
-    "keep_alives_sent": "Pings sent on the connections that are open",
-}
+from laneway.telemetry.catalogue import METRICS, OTHER
+
+_COUNTED = ("streams_started", "streams_failed", "messages_sent", "messages_received", "keep_alives_sent")
+
+MOST = 100
+"""Far ends of a side that are told apart."""
 
 Key = tuple[str, str]
 
@@ -32,12 +32,13 @@ class Connections(Collector):
         """The figures of now."""
         sums: dict[str, dict[Key, int]] = defaultdict(lambda: defaultdict(int))
         for side, socket in _sockets():
-            key = side, _far_end(socket, with_port=side == "client")
+            key = _known(side, _far_end(socket, with_port=side == "client"), sums["open"])
             sums["open"][key] += 1
             for name in _COUNTED:
                 sums[name][key] += getattr(socket.data, name)
-        for name, text in {"open": "Connections that are open", **_COUNTED}.items():
-            family = GaugeMetricFamily(f"laneway_grpc_connections_{name}", text, labels=["side", "peer"])
+        for name in ("open", *_COUNTED):
+            it = METRICS[f"laneway_grpc_connections_{name}"]
+            family = GaugeMetricFamily(it.name, it.meaning, labels=it.labels)
             for key, value in sorted(sums[name].items()):
                 family.add_metric(key, value)
             yield family
@@ -58,6 +59,13 @@ class _Context:
 
 
 _GONE = _Context()
+
+
+def _known(side: str, peer: str, told: Mapping[Key, int]) -> Key:
+    """The labels of a far end, which are `other` when there are many."""
+    if (side, peer) in told or sum(each == side for each, _ in told) < MOST:
+        return side, peer
+    return side, OTHER
 
 
 def _sockets() -> Iterator[tuple[str, Any]]:

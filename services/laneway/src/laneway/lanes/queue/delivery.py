@@ -64,6 +64,7 @@ class Deliveries:
             started = await self._broker.started(delivery.id, delivery.attempt, delivery.enqueued_at)
             if not started:
                 return  # another copy has failed meanwhile: the next one comes when it is due
+            self._metrics.taken(method.queue_name, self._clock() - delivery.enqueued_at)
             report = await self._outcome(method, delivery, started)
             await self._broker.report(delivery.producer, report, enqueued_at=delivery.enqueued_at)
             self._metrics.delivered(method.queue_name, report.outcome)

@@ -34,7 +34,7 @@ from laneway.lanes.rest.reply import Reply, Streamed, failure
 from laneway.lanes.rest.router import Match, Router
 from laneway.lanes.rest.streams import Uploaded, bytes_of, cursor_of, framed, framing_of, is_raw
 from laneway.telemetry import names
-from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.metrics import NO_ROUTE, Metrics
 from laneway.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
@@ -178,7 +178,8 @@ class Transcoder:
 
     async def _answer(self, match: Match | None, request: Incoming, receive: Receive) -> Reply | Streamed:
         if match is None:
-            return await self._unmatched(request)
+            with self._metrics.call("server", NO_ROUTE, "rest"):
+                return await self._unmatched(request)
         binding = match.binding
         method = binding.method
         with self._metrics.call("server", method.full_name, "rest"):
