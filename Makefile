@@ -40,7 +40,7 @@ types: $(READY) ## mypy, strict
 
 bench: bench-sync bench-async bench-walk bench-resilience bench-operator ## every benchmark
 
-bench-sync: $(READY) ## the edge and its JSON against FastAPI and json_format
+bench-sync: $(READY) ## a call with its policy, the edge and its JSON, against grpc.aio, FastAPI and json_format
 	@$(BIN)/python -m tests.benchmarks.sync
 
 bench-async: $(READY) ## the event log against pyeventsourcing, and what a long one costs

@@ -1,7 +1,7 @@
 """`make bench-sync`: the synchronous lanes against what they stand in for, on this machine.
 
-The JSON codec against json_format; the transcoded edge against the same endpoint by hand in FastAPI and Pydantic, both on
-uvicorn over real sockets; a thousand routes against ten.
+A call with its whole policy against bare grpc.aio; the JSON codec against json_format; the transcoded edge against the same
+endpoint by hand in FastAPI and Pydantic, both on uvicorn over real sockets; a thousand routes against ten.
 """
 
 import asyncio
@@ -13,21 +13,25 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import grpc.aio
 import uvloop
 from google.api.http_pb2 import HttpRule
 from google.protobuf import json_format
 
 from laneway.contract.model import Method, method_of
+from laneway.errors import LanewayError
 from laneway.lanes.rest.codec import JsonCodec
 from laneway.lanes.rest.router import Router
 from shop.orders.v1 import orders_pb2 as pb
-from tests.benchmarks import orders
+from tests.benchmarks import calls, orders
 from tests.benchmarks.figures import Figure, figure, in_turns, tell
 from tests.fixtures.valkey import free_port
 
 ROUNDS = 15
 REQUESTS = 300
 CONNECTIONS = 8
+CALL_ROUNDS = 41
+CALLS = 500
 
 
 def codec() -> Iterator[Figure]:
@@ -74,6 +78,40 @@ def routes() -> Figure:
 def _router(method: Method, size: int) -> Router:
     rules = (HttpRule(post=f"/v1/kinds-{number}/{{email}}/orders:place", body="*") for number in range(size))
     return Router([replace(method, http=tuple(rules))], JsonCodec())
+
+
+async def policies() -> list[Figure]:
+    """A call with its whole policy, against one without: the time of each by the clock, in turns."""
+    with ExitStack() as stack:
+        clients: dict[str, calls.Client] = {}
+        for kind, client in (("ours", calls.ours), ("peer", calls.peer)):
+            port = free_port()
+            stack.enter_context(_process(kind, port, module="tests.benchmarks.calls"))
+            clients[kind] = client(port)
+            await _answering(clients[kind])
+        return [await _in_turns(clients, in_flight) for in_flight in (1, 32)]
+
+
+async def _in_turns(clients: dict[str, calls.Client], in_flight: int) -> Figure:
+    costs: dict[str, list[float]] = {kind: [] for kind in clients}
+    for round in range(CALL_ROUNDS + 1):
+        for kind, client in clients.items():
+            cost = await calls.rate(client, in_flight=in_flight, calls=CALLS)
+            if round:  # the first warms up
+                costs[kind].append(cost)
+    work = f"gRPC, a call with its whole policy, {in_flight} in flight"
+    return figure(work, costs["ours"], costs["peer"], unit="µs", goal=0.85)
+
+
+async def _answering(client: calls.Client) -> None:
+    """Wait until a server that may still be starting answers."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await client()
+                return
+            except (LanewayError, grpc.aio.AioRpcError):
+                await asyncio.sleep(0.05)
 
 
 async def edges() -> list[Figure]:
@@ -147,8 +185,8 @@ async def _first(port: int) -> bytes:
 
 
 @contextmanager
-def _process(*arguments: Any) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.orders", *map(str, arguments)])
+def _process(*arguments: Any, module: str = "tests.benchmarks.orders") -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-m", module, *map(str, arguments)])
     try:
         yield
     finally:
@@ -169,7 +207,7 @@ POST = _post()
 
 def main() -> None:
     """Measure, print the table, keep the figures."""
-    tell("sync", [*codec(), *uvloop.run(edges()), routes()])
+    tell("sync", [*uvloop.run(policies()), *codec(), *uvloop.run(edges()), routes()])
 
 
 if __name__ == "__main__":

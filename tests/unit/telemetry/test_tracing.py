@@ -8,6 +8,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from laneway.errors import NotFound
 from laneway.settings import Settings
@@ -121,3 +122,35 @@ def test_without_an_endpoint_nothing_is_exported() -> None:
     with tracing.span("call") as span:
         assert span.get_span_context().is_valid
     tracing.shutdown()
+
+
+IDS = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"traceparent": f"00-{IDS}-01"},
+        {"traceparent": f"00-{IDS}-00"},
+        {"traceparent": f"00-{IDS}-01", "tracestate": "vendor=1"},
+        {"traceparent": f"cc-{IDS}-01-what-comes-later"},
+        {"traceparent": f"ff-{IDS}-01"},
+        {"traceparent": f"00-{IDS}-01-more"},
+        {"traceparent": f"00-{IDS.upper()}-01"},
+        {"traceparent": f"00-{'0' * 32}-b7ad6b7169203331-01"},
+        {"traceparent": f"00-{IDS[:32]}-{'0' * 16}-01"},
+        {"traceparent": "nonsense"},
+        {"traceparent": ""},
+    ],
+)
+def test_headers_are_read_and_written_as_opentelemetry_does(tracing: Tracing, headers: dict[str, str]) -> None:
+    theirs = TraceContextTextMapPropagator()
+    parent = tracing.extract(headers)
+    own, known = (trace.get_current_span(each).get_span_context() for each in (parent, theirs.extract(headers)))
+    assert (own, own.is_remote, own.trace_flags) == (known, known.is_remote, known.trace_flags)
+    written: dict[str, str] = {}
+    expected: dict[str, str] = {}
+    with tracing.span("call", parent=parent):
+        tracing.inject(written)
+        theirs.inject(expected)
+    assert written == expected

@@ -61,11 +61,15 @@ class Identity:
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> "Identity":
         """As it travels."""
+        if names.PRINCIPAL not in headers and names.TENANT not in headers:
+            return ANONYMOUS
         return cls(unquote(headers.get(names.PRINCIPAL, "")) or None, unquote(headers.get(names.TENANT, "")))
 
     @property
     def headers(self) -> dict[str, str]:
         """How it travels."""
+        if self.principal is None and not self.tenant:
+            return {}
         told = {names.PRINCIPAL: quote(self.principal or ""), names.TENANT: quote(self.tenant)}
         return {name: value for name, value in told.items() if value}
 

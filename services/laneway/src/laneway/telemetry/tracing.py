@@ -4,8 +4,10 @@ The current span is in OpenTelemetry's own context, which asyncio tasks inherit.
 """
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Protocol
 
 from opentelemetry import context, trace
@@ -14,7 +16,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from laneway.errors import LanewayError
@@ -45,7 +56,6 @@ class Tracing:
         endpoint = settings.otlp_endpoint.rstrip("/") + "/v1/traces"
         return cls(service, settings.instance, OTLPSpanExporter(endpoint=endpoint))
 
-    @contextmanager
     def span(
         self,
         name: str,
@@ -54,18 +64,9 @@ class Tracing:
         *,
         parent: Context | None = None,
         links: Sequence[Link] = (),
-    ) -> Iterator[Span]:
+    ) -> AbstractContextManager[Span]:
         """The current span of a block. An error is named by its type and, if it is ours, its code; never its text."""
-        span = self._tracer.start_span(name, parent, kind, attributes, links)
-        token = context.attach(trace.set_span_in_context(span))
-        try:
-            yield span
-        except BaseException as error:
-            _mark(span, error)
-            raise
-        finally:
-            context.detach(token)
-            span.end()
+        return _Current(self._tracer.start_span(name, parent, kind, attributes, links))
 
     def start_span(
         self,
@@ -81,18 +82,54 @@ class Tracing:
 
     def inject(self, headers: MutableMapping[str, str], span: Span | None = None) -> None:
         """Write `traceparent` of the current span, or of another, into headers."""
-        self._propagator.inject(headers, context=None if span is None else trace.set_span_in_context(span))
+        own = (trace.get_current_span() if span is None else span).get_span_context()
+        if not own.is_valid:
+            return
+        headers["traceparent"] = f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}"
+        if own.trace_state:
+            headers["tracestate"] = own.trace_state.to_header()
 
     def extract(self, headers: Mapping[str, str]) -> Context:
         """The remote parent that headers name; without one, the current context."""
-        if "traceparent" not in headers:
+        parent = headers.get("traceparent")
+        if parent is None:
             return context.get_current()
-        return self._propagator.extract(headers, context=Context())
+        known = None if "tracestate" in headers else _PARENT.fullmatch(parent)
+        if known is None:  # rare, and the propagator knows each rule of it
+            return self._propagator.extract(headers, context=Context())
+        flags = TraceFlags(int(known[3], 16))
+        above = SpanContext(int(known[1], 16), int(known[2], 16), is_remote=True, trace_flags=flags)
+        return trace.set_span_in_context(NonRecordingSpan(above), Context()) if above.is_valid else Context()
 
     def shutdown(self) -> None:
         """Export what has ended."""
         if self._processor is not None:
             self._processor.shutdown()
+
+
+_PARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+"""A `traceparent` of the version that everybody writes: https://www.w3.org/TR/trace-context."""
+
+
+class _Current:
+    """A span that is the current one for as long as a block runs. A class: a generator's block costs twice as much."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> Span:
+        self._token = context.attach(trace.set_span_in_context(self._span))
+        return self._span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            _mark(self._span, error)
+        context.detach(self._token)
+        self._span.end()
 
 
 class _Tracer(Protocol):

@@ -45,6 +45,7 @@ class GrpcTransport:
         self.options = options or GrpcOptions()
         """Of the channels that are made from now on."""
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._unary: dict[tuple[str, str], Any] = {}
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -59,9 +60,11 @@ class GrpcTransport:
     ) -> Answer:
         """Call and wait for the answer; cancelling the caller cancels the call."""
         channel = self._channel(method.owner)
-        call = channel.unary_unary(method.path, type(request).SerializeToString, method.output.FromString)(
-            request, timeout=timeout, metadata=_metadata(headers)
-        )
+        known = self._unary.get((method.owner, method.path))
+        if known is None:
+            known = channel.unary_unary(method.path, method.input.SerializeToString, method.output.FromString)
+            self._unary[method.owner, method.path] = known
+        call = known(request, timeout=timeout, metadata=_metadata(headers))
         try:
             message = await call
             trailers = _headers(await call.trailing_metadata())
@@ -137,6 +140,7 @@ class GrpcTransport:
         for channel in self._channels.values():
             await channel.close()
         self._channels.clear()
+        self._unary.clear()
 
 
 class _Sent:

@@ -104,7 +104,8 @@ class GrpcServer:
                 answer = await self._dispatcher.unary(method, _parse(method, payload), _arrival(context))
             except Exception as error:
                 await _abort(context, error, method)
-            context.set_trailing_metadata(_trailers(answer))
+            if trailers := _trailers(answer):
+                context.set_trailing_metadata(trailers)
             return answer.message
 
         return call
