@@ -6,10 +6,11 @@ streams are tried again whenever a process takes the view over, which a new vers
 """
 
 import asyncio
+import gc
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from laneway.domain.changes import Change, condensed
@@ -78,6 +79,21 @@ class _Lease:
     async def release(self) -> None:
         self._until = 0.0
         await self._store.commit([leases.release(self._name, self._holder)])
+
+
+@contextmanager
+def few_collections() -> Iterator[None]:
+    """For a process that does nothing but rebuild: let Python look for cycles rarely.
+
+    Batches are tens of thousands of events that live at once and are in no cycle; looking at them again and again
+    takes a third of the time.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class Projector:

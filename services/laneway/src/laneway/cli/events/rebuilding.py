@@ -9,7 +9,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from laneway.cli.database import OpenService, opened
 from laneway.domain.projection import Projection
 from laneway.errors import ConfigurationError
-from laneway.history.projector import BATCH_ALONE, Projector
+from laneway.history.projector import BATCH_ALONE, Projector, few_collections
 from laneway.settings import Settings
 from laneway.store.projections import Generation
 from laneway.telemetry.metrics import Metrics
@@ -35,7 +35,8 @@ async def rebuild_view(settings: Settings, service: str, view: str, data: Path) 
             def told(generation: Generation) -> None:
                 progress.update(task, completed=generation.applied)
 
-            done = await projector.rebuild(told)
+            with few_collections():
+                done = await projector.rebuild(told)
         await projector.hand_over()
     console.print(f"{view}: generation {done.generation} is read now, of {done.applied:,} events", highlight=False)
 
