@@ -91,6 +91,16 @@ async def test_a_worker_says_that_the_broker_is_away_and_consumes_when_it_is_the
     await asyncio.to_thread(valkey.start)
     await asyncio.to_thread(worker.says, "consuming [queues=shelf.default]")
 
+    valkey.kill()
+    await fact(lambda: worker.log().count("the broker does not answer; check") == 2, worker)
+    await asyncio.to_thread(valkey.start)
+    await fact(lambda: worker.log().count("consuming [queues") == 2, worker)
+    loud = [line for line in worker.log().splitlines() if line.startswith(("warning", "error", "critical"))]
+    assert [line for line in loud if "capacity is not reported" not in line] == [
+        line for line in loud if "the broker does not answer; check" in line
+    ], "one line an outage"
+    assert "Traceback" not in worker.log()
+
 
 async def test_a_copy_is_acknowledged_when_it_has_ended_and_no_sooner(roles, producer) -> None:
     worker = roles.start("worker", grace_seconds=GRACE)
@@ -230,7 +240,7 @@ async def test_a_worker_whose_connections_are_half_open_consumes_again_and_is_al
             while not (reports := await producer.broker.reports("shelf", wait=5)):
                 roles.gates.delete("laneway:copy:m1")  # the copy may have gone down with what its worker asked of it
                 await producer.after(producer.broker.copy_ttl)
-        assert [(report.id, report.outcome) for report in reports] == [("m1", Outcome.DONE)]
+        assert {(report.id, report.outcome) for report in reports} == {("m1", Outcome.DONE)}, "each copy reports"
         assert (await client.get(f"http://127.0.0.1:{port}/livez", timeout=10)).text == "ok\n"
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from celery import Celery, Task, signals
-from celery.exceptions import Reject
+from celery import Celery, Task, bootsteps, signals
+from celery.exceptions import CPendingDeprecationWarning, Reject
 from celery.platforms import SecurityWarning
 from kombu.entity import Queue
 
@@ -165,11 +165,13 @@ def run_celery(
     def begin_stop(**_: object) -> None:
         stopping()
 
-    def begun(**_: object) -> None:
+    def begun(*_: object) -> None:
         outages.end()
         consuming()
 
-    signals.worker_ready.connect(begun, weak=False)
+    # Of a signal Celery makes one at the first start only; a step of the consumer starts after each outage.
+    step = {"requires": ("celery.worker.consumer:Tasks",), "start": begun}
+    app.steps["consumer"].add(type("Consuming", (bootsteps.StartStopStep,), step))
     signals.worker_shutting_down.connect(begin_stop, weak=False)
     worker = app.Worker(
         pool="threads",
@@ -180,6 +182,8 @@ def run_celery(
         without_mingle=True,
         without_heartbeat=True,
     )
+    # At each loss of the connection it warns of a default that is to change, and that we set; its start asked for that.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     worker.start()
     if worker.exitcode:
         raise ConfigurationError(f"The worker {name} could not run; its log has the cause.")
