@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tests.charts import tuning_schema
 from tests.charts.rendering import Charts, configurations
 
 FOLDER = Path(__file__).parent / "golden"
@@ -30,7 +31,8 @@ def _changes(default: str, text: str) -> str:
 
 
 def main() -> None:
-    """Write the files."""
+    """Write the files, and the part of a schema that is made."""
+    tuning_schema.FILE.write_text(tuning_schema.written(tuning_schema.FILE.read_text()))
     with tempfile.TemporaryDirectory() as folder:
         texts = golden_texts(Charts(Path(folder)))
     shutil.rmtree(FOLDER, ignore_errors=True)

@@ -34,15 +34,15 @@ def configurations() -> dict[str, Configuration]:
     """The main ones: the defaults, each file beside this one, and each profile of the development loop."""
     here = {path.stem: path for path in sorted((Path(__file__).parent / "configurations").glob("*.yaml"))}
     profiles = {f"profile-{path.stem}": path for path in sorted((ROOT / "k8s/values").glob("*.yaml"))}
-    alone = {"one-service"}
+    alone = {"one-service": "laneway", "operator-alone": "laneway-operator"}
     monitored = (f"{PRESENT}/PodMonitor", f"{PRESENT}/PrometheusRule")
     return {
         "default": Configuration(),
         **{
             name: Configuration(
-                chart="laneway" if name in alone else "shop",
+                chart=alone.get(name, "shop"),
                 values=(path,),
-                api_versions=monitored if name == "monitored" else (),
+                api_versions=monitored if "monitored" in name else (),
             )
             for name, path in (here | profiles).items()
         },

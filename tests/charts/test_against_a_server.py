@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -80,13 +81,20 @@ def secrets(namespace: str) -> Iterator[Callable[..., None]]:
 
 
 def test_a_password_that_is_there_is_kept(charts: Charts, secrets: Callable[..., None]) -> None:
-    kept = {"shop-postgresql": "password", "shop-grafana": "password", "shop-orders": "database-password"}
-    for name, key in kept.items():
-        secrets(name, **{key: f"kept-{name}"})
+    kept = [
+        ("shop-postgresql", "password"), ("shop-grafana", "password"),
+        ("shop-orders", "database-password"), ("shop-orders", "broker-password"),
+    ]  # fmt: skip
+    for name in {name for name, _ in kept}:
+        secrets(name, **{key: f"kept-{key}-{name}" for owner, key in kept if owner == name})
     rendered = charts.render("--dry-run=server", values={"laneway": {"grafana": {"enabled": True}}})
-    for name, key in kept.items():
-        assert rendered.named("Secret", name)["stringData"][key] == f"kept-{name}"
-    assert "kept-shop-orders@" in rendered.named("Secret", "shop-orders")["stringData"]["database-url"]
+    for name, key in kept:
+        assert rendered.named("Secret", name)["stringData"][key] == f"kept-{key}-{name}"
+    orders = rendered.named("Secret", "shop-orders")["stringData"]
+    assert ":kept-database-password-shop-orders@" in orders["database-url"]
+    assert ":kept-broker-password-shop-orders@" in orders["broker-url"]
+    users = rendered.named("Secret", "shop-valkey")["stringData"]["users.acl"]
+    assert f"user orders on #{sha256(b'kept-broker-password-shop-orders').hexdigest()} " in users
     other = rendered.named("Secret", "shop-payments")["stringData"]["database-password"]
     assert len(other) == 32
 

@@ -317,3 +317,26 @@ def admits(rule: Object, source: Pod, target: Pod, port: int) -> bool:
     return heard and (
         "from" not in rule or any(matches(peer.get("podSelector", {}), source.labels) for peer in rule["from"])
     )
+
+
+def test_no_right_is_a_wildcard(rendered: Rendered) -> None:
+    for role in rendered.of("Role", "ClusterRole"):
+        for rule in role["rules"]:
+            assert not [each for key in ("apiGroups", "resources", "verbs") for each in rule[key] if "*" in each], role
+
+
+def test_the_lease_of_an_operator_goes_with_the_release(rendered: Rendered) -> None:
+    """One that it made itself would be left behind."""
+    for pod in rendered.pods:
+        if pod.labels["app.kubernetes.io/component"] == "operator":
+            env = {each["name"]: each.get("value") for each in pod.containers[0]["env"]}
+            lease = rendered.named("Lease", env["LANEWAY_OPERATOR_LEASE"])
+            rights = rendered.named("Role", f"{lease['metadata']['name']}-lease")["rules"]
+            assert [lease["metadata"]["name"]] in [rule.get("resourceNames") for rule in rights]
+            assert "spec" not in lease, "who holds it is not helm's to say"
+
+
+def test_a_test_that_failed_stays_to_be_read_and_others_go(rendered: Rendered) -> None:
+    for pod in rendered.of("Pod"):
+        policies = pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"].split(",")
+        assert set(policies) == {"before-hook-creation", "hook-succeeded"}

@@ -14,7 +14,7 @@ from laneway.client import Client, Lanes
 from laneway.contract.model import owner_of
 from laneway.service import Service
 from tests.charts.rendering import PRESENT, RELEASE, Charts, Object, Pod, Rendered
-from tests.charts.test_policies import services
+from tests.charts.test_policies import matches, services
 
 ELSEWHERE = {
     "database": {"url": "postgresql://{service}:secret@db.example.org:6432/{service}"},
@@ -280,6 +280,44 @@ def test_no_policy_is_rendered_where_they_are_not_wanted(charts: Charts) -> None
     assert not charts.render(values={"laneway": {"networkPolicy": {"enabled": False}}}).of("NetworkPolicy")
 
 
+def test_more_destinations_are_for_every_service_and_its_own_for_one(charts: Charts) -> None:
+    everybody = {"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}], "ports": [{"port": 443}]}
+    one = {"to": [{"ipBlock": {"cidr": "10.2.0.0/16"}}], "ports": [{"port": 443}]}
+    values = {"networkPolicy": {"egress": [everybody]}, "services": {"payments": {"egress": [one]}}}
+    rendered = charts.render(values=with_(values))
+    allowed = {each["metadata"]["name"]: each["spec"]["egress"] for each in rendered.of("NetworkPolicy")}
+    names = {f"shop-{pod.labels['app.kubernetes.io/name']}" for pod in services(rendered)}
+    assert {name for name, rules in allowed.items() if everybody in rules} == names | {"shop-migrate"}
+    assert {name for name, rules in allowed.items() if one in rules} == {"shop-payments"}
+
+
+# Doors, volumes and budgets
+
+
+def test_the_edges_door_is_where_it_is_told_to_be(charts: Charts) -> None:
+    door = {"edge": {"type": "NodePort", "port": 8443, "nodePort": 30080}}
+    service = charts.render(values=with_(door)).named("Service", "shop-gateway-rest")["spec"]
+    assert service["type"] == "NodePort"
+    assert [(each["port"], each["nodePort"]) for each in service["ports"]] == [(8443, 30080)]
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "valkey", "jaeger", "prometheus"])
+def test_a_volume_is_of_the_class_and_size_that_it_is_told(charts: Charts, backend: str) -> None:
+    wanted = {"storageClass": f"class-of-{backend}", "storage": "7Gi"}
+    claim = charts.render(values={"laneway": {backend: wanted}}).named("PersistentVolumeClaim", f"shop-{backend}")
+    assert claim["spec"]["storageClassName"] == wanted["storageClass"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "7Gi"
+    default = charts.configured("default").named("PersistentVolumeClaim", f"shop-{backend}")
+    assert "storageClassName" not in default["spec"], "the cluster's own default"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_budgets_are_rendered_where_they_are_wanted(charts: Charts, wanted: bool) -> None:
+    values = {"services": {"orders": {"grpc": {"replicas": 2}}}, "podDisruptionBudget": {"enabled": wanted}}
+    budgets = charts.render(values=with_(values)).of("PodDisruptionBudget")
+    assert [each["metadata"]["name"] for each in budgets] == (["shop-orders"] if wanted else [])
+
+
 # What a cluster has or has not
 
 
@@ -290,6 +328,16 @@ def test_monitors_are_rendered_only_where_their_kinds_are_known(charts: Charts) 
     both = charts.configured("monitored").of("PodMonitor", "PrometheusRule")
     assert [each["kind"] for each in both] == ["PodMonitor", "PrometheusRule"]
     assert all(each["metadata"]["labels"]["release"] == "monitoring" for each in both)
+
+
+@pytest.mark.parametrize("configuration", ["monitored", "operator-monitored"])
+def test_every_process_of_ours_is_gathered_by_one_monitor(charts: Charts, configuration: str) -> None:
+    rendered = charts.configured(configuration)
+    monitors = rendered.of("PodMonitor")
+    for pod in rendered.pods:
+        by = [each for each in monitors if matches(each["spec"]["selector"], pod.labels)]
+        ours = pod.labels["app.kubernetes.io/component"] in {"rest", "grpc", "worker", "operator"}
+        assert len(by) == int(ours), pod.name
 
 
 def test_the_edge_scales_by_cpu_and_has_a_name(charts: Charts) -> None:

@@ -1,11 +1,14 @@
 """A wrong value is refused, and the message names it. Messages are those of helm 3.18 and later."""
 
+import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.charts import tuning_schema
 from tests.charts.rendering import Charts, RenderingFailed
 
 TWO_EDGES = {"a": {"rest": {}}, "b": {"rest": {}}}
@@ -101,6 +104,20 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"services": {"a": {"grpc": {}, "worker": {}}, "a-worker": {"grpc": {}}}},
         "services.a-worker: the role worker of the service a has that name",
     ),
+    # A policy that no process would start with
+    ({"policy": {"defaults": {"dedline": "1s"}}}, "at '/policy/defaults': additional properties 'dedline' not allowed"),
+    ({"policy": {"defaults": {"deadline": 3}}}, "at '/policy/defaults/deadline': got number, want string"),
+    ({"policy": {"defaults": {"deadline": "3"}}}, "at '/policy/defaults/deadline': '3' does not match pattern"),
+    ({"policy": {"defaults": {"deadline": "0s"}}}, "at '/policy/defaults/deadline': 'not' failed"),
+    ({"policy": {"defaults": {"retry": {"max_attempts": 0}}}}, "/retry/max_attempts': minimum: got 0, want 1"),
+    ({"policy": {"defaults": {"breaker": {"failure_rate": 2}}}}, "/breaker/failure_rate': maximum: got 2, want 1"),
+    ({"policy": {"defaults": {"breaker": {"mode": "OFF"}}}}, "/breaker/mode': value must be one of 'AUTOMATIC', "),
+    ({"policy": {"defaults": {"idempotency": {"keep": "1s"}}}}, "additional properties 'idempotency' not allowed"),
+    ({"policy": {"services": {"orders": {}}}}, "at '/policy/services': additional properties 'orders' not allowed"),
+    (
+        {"policy": {"methods": {"shop.orders.v1.Orders": {}}}},
+        "at '/policy/methods': additional properties 'shop.orders",
+    ),
     # Two edges, and one door
     ({"services": TWO_EDGES, "edge": {"type": "NodePort", "nodePort": 30080}}, "edge.nodePort: one port cannot lead"),
     (
@@ -132,6 +149,53 @@ def test_a_wrong_value_of_the_shop_is_named(charts: Charts, values: dict[str, An
     with pytest.raises(RenderingFailed) as refusal:
         charts.render(values=values)
     assert message in str(refusal.value)
+
+
+OPEN = {"global", "laneway", "laneway-operator"}
+"""Values of other charts, which have schemas of their own, and helm's `global`."""
+
+KUBERNETES = {
+    "podSelector",
+    "namespaceSelector",
+    "ipBlock",
+    "valueFrom",
+    "affinity",
+    "tolerations",
+    "topologySpreadConstraints",
+}
+"""What is the API server's to judge."""
+
+
+def described(schema: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each object that a schema describes, by the name of its property or definition."""
+    if isinstance(schema, list):
+        for each in schema:
+            yield from described(each, name)
+    elif isinstance(schema, dict):
+        kinds = schema.get("type", ())
+        if "object" in ([kinds] if isinstance(kinds, str) else kinds):
+            yield name, schema
+        for key, part in schema.items():
+            if key in ("properties", "patternProperties", "$defs"):
+                for inner, value in part.items():
+                    yield from described(value, inner)
+            elif key not in ("if", "then", "anyOf", "propertyNames"):
+                yield from described(part, name)
+
+
+def test_a_policy_may_hold_what_a_process_takes(charts: Charts) -> None:
+    text = tuning_schema.FILE.read_text()
+    assert tuning_schema.written(text) == text, "run `make golden`"
+
+
+def test_every_object_of_a_schema_says_what_may_be_in_it(charts: Charts) -> None:
+    """A value that is written wrong would be one that is ignored."""
+    for chart in charts.names:
+        schema = json.loads((charts.folder / chart / "values.schema.json").read_text())
+        found = list(described(schema))
+        assert len(found) > 5
+        loose = {name for name, each in found if "additionalProperties" not in each and "$ref" not in each}
+        assert loose <= OPEN | KUBERNETES, chart
 
 
 @pytest.mark.parametrize(

@@ -242,8 +242,7 @@ async def test_uninstalling_leaves_nothing_but_what_is_to_be_kept(shop: Shop) ->
     await shop.namespace.drained()
     kinds = (
         "pods,deployments,statefulsets,jobs,services,configmaps,secrets,persistentvolumeclaims,networkpolicies,"
-        "serviceaccounts,roles,rolebindings,poddisruptionbudgets,horizontalpodautoscalers,ingresses"
+        "serviceaccounts,roles,rolebindings,poddisruptionbudgets,horizontalpodautoscalers,ingresses,leases"
     )
     left = {f"{each['kind']}/{each['metadata']['name']}" for each in shop.namespace.get(kinds)}
-    left.discard(f"Pod/{RELEASE}-test-order")  # Helm leaves the pods of its tests
     assert left == {f"PersistentVolumeClaim/{RELEASE}-jaeger", "ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}

@@ -36,6 +36,8 @@ def objects(*options: str) -> dict[tuple[str, str], dict[str, Any]]:
         ("namespaces={Shop}", "at '/namespaces/0': 'Shop' does not match pattern"),
         ("resources.limits.cpu=much", "at '/resources/limits/cpu': 'much' does not match pattern"),
         ("image.pullPolicy=Sometimes", "at '/image/pullPolicy': value must be one of"),
+        ("resources.limits.cpu=64Mi", "at '/resources/limits/cpu': '64Mi' does not match pattern"),
+        ("networkPolicy.egress[0].too=x", "at '/networkPolicy/egress/0': additional properties 'too' not allowed"),
         ("networkPolicy.brokerPorts={0}", "at '/networkPolicy/brokerPorts/0'"),
     ],
 )
