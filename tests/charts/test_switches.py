@@ -221,7 +221,6 @@ def test_each_service_has_its_own_user_of_the_broker(charts: Charts) -> None:
         assert line.split()[3].startswith("#"), "a password's digest, never the password"
         assert "nopass" not in line
         assert f"~{name}.*" in line
-        assert line.endswith("-@all +@connection +@read +@write +@scripting +@transaction +time -@dangerous")
 
 
 # The network
