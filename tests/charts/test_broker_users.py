@@ -21,7 +21,7 @@ def orders(charts: Charts, valkey: Server) -> Iterator[str]:
         admin.rpush("payments.provider", "theirs")
         for line in rendered.named("Secret", "shop-valkey")["stringData"]["users.acl"].splitlines():
             if line.startswith("user ") and "user default" not in line:
-                admin.execute_command("ACL", "SETUSER", *rules(line.removeprefix("user ")))  # type: ignore[no-untyped-call]
+                admin.execute_command("ACL", "SETUSER", *rules(line.removeprefix("user ")))
         password = rendered.named("Secret", "shop-orders")["stringData"]["broker-password"]
         yield f"redis://orders:{password}@127.0.0.1:{valkey.port}/0"
 
@@ -46,7 +46,7 @@ REFUSED = [
 @pytest.mark.parametrize("command", REFUSED)
 def test_nobody_reads_or_removes_what_is_anothers_nor_flushes_lists_or_configures(orders: str, command: str) -> None:
     with redis.Redis.from_url(orders) as client, pytest.raises(redis.exceptions.NoPermissionError):
-        client.execute_command(*command.split())  # type: ignore[no-untyped-call]
+        client.execute_command(*command.split())
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_nobody_reads_or_removes_what_is_anothers_nor_flushes_lists_or_configure
 )  # fmt: skip
 def test_a_service_does_what_its_worker_and_its_scaler_need_on_its_own(orders: str, command: str) -> None:
     with redis.Redis.from_url(orders) as client:
-        client.execute_command(*command.split())  # type: ignore[no-untyped-call]
+        client.execute_command(*command.split())
 
 
 async def test_a_service_adds_to_what_is_anothers(orders: str) -> None:
@@ -77,5 +77,5 @@ async def test_a_service_adds_to_what_is_anothers(orders: str) -> None:
     with redis.Redis.from_url(orders) as client:
         pushed = "return redis.call('LPUSH', ARGV[1], 'x') + redis.call('LLEN', ARGV[1])"
         assert client.eval(pushed, 1, "laneway:copy:m-1", "payments.provider") == 4
-        with pytest.raises(redis.exceptions.ResponseError, match="(?i)permission"):
+        with pytest.raises(redis.exceptions.ResponseError, match=r"(?i)permission"):
             client.eval("return redis.call('RPOP', ARGV[1])", 0, "payments.provider")

@@ -40,7 +40,7 @@ def changed(one: Rendered, other: Rendered) -> set[str]:
 
 
 def with_(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {"laneway": ELSEWHERE | values}
+    return {"laneway": {**ELSEWHERE, **values}}
 
 
 # What starts again
@@ -232,6 +232,8 @@ def test_each_service_has_its_own_user_of_the_broker(charts: Charts) -> None:
         ({"database": {"url": "postgresql://{service}:a%40b@db:6432/{service}?sslmode=require"}}, {6432}),
         ({"database": {"url": "postgresql://db/{service}"}}, {5432}),
         ({"database": {"existingSecret": "mine"}}, {5432}),
+        ({"database": {"url": "postgresql://a:6432,b:6433,c/{service}"}}, {6432, 6433, 5432}),
+        ({"database": {"url": "postgresql:///{service}?host=db&port=6432"}}, {6432}),
         ({"broker": {"url": "redis://:pass:word@10.0.0.1:7000/0"}}, {7000}),
         ({"broker": {"url": "redis://valkey"}}, {6379}),
         ({"broker": {"existingSecret": "mine"}}, {6379}),
@@ -277,6 +279,22 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, set[str]]]:
 
 def test_no_policy_is_rendered_where_they_are_not_wanted(charts: Charts) -> None:
     assert not charts.render(values={"laneway": {"networkPolicy": {"enabled": False}}}).of("NetworkPolicy")
+
+
+def test_only_who_needs_it_reaches_what_is_behind_and_viewers_can_be_let_in(charts: Charts) -> None:
+    mine = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
+    for viewers in ([], [mine]):
+        values = with_({"networkPolicy": {"viewers": viewers}, "grafana": {"enabled": True}})
+        policies = {each["metadata"]["name"]: each["spec"] for each in charts.render(values=values).of("NetworkPolicy")}
+        for name in ("shop-jaeger", "shop-prometheus", "shop-mailbox"):
+            [rule] = [each for each in policies[name]["ingress"] if each["ports"] == [{"port": "http"}]]
+            assert [peer for peer in rule["from"] if "namespaceSelector" in peer] == viewers, name
+        for name, caller in (("shop-provider", "payments"), ("shop-mailbox", "notifications")):
+            named = [
+                peer["podSelector"]["matchLabels"].get("app.kubernetes.io/name")
+                for peer in policies[name]["ingress"][-1]["from"]
+            ]
+            assert caller in named, name
 
 
 def test_more_destinations_are_for_every_service_and_its_own_for_one(charts: Charts) -> None:

@@ -11,7 +11,7 @@ import yaml
 from tests.charts import tuning_schema
 from tests.charts.rendering import Charts, RenderingFailed
 
-TWO_EDGES = {"a": {"rest": {}}, "b": {"rest": {}}}
+TWO_EDGES: dict[str, Any] = {"a": {"rest": {}}, "b": {"rest": {}}}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     # Something that does not exist
     ({"postgres": {}}, "at '': additional properties 'postgres' not allowed"),
@@ -142,6 +142,11 @@ def test_a_wrong_value_is_named(charts: Charts, values: dict[str, Any], message:
         ({"provider": {"enabled": "no"}}, "at '/provider/enabled': got string, want boolean"),
         ({"mailbox": {"port": 25}}, "at '/mailbox': additional properties 'port' not allowed"),
         ({"mailbox": {"resources": {"limits": {"cpu": "one"}}}}, "at '/mailbox/resources/limits/cpu': 'one' does not"),
+        (
+            {"provider": {"enabled": False}},
+            "provider.enabled is false, and payments would call it still: say where yours",
+        ),
+        ({"mailbox": {"enabled": False}}, "in laneway.services.notifications.env.SMTP_URL, and let it through in"),
         ({"laneway": {"logs": {"format": "xml"}}}, "laneway:\n- at '/logs/format': value must be one of"),
     ],
 )
@@ -243,7 +248,9 @@ def test_a_role_that_an_edge_never_had_can_be_null(charts: Charts) -> None:
 
 
 def test_null_takes_a_service_or_role_away(charts: Charts) -> None:
-    values = {"laneway": {"services": {"notifications": None, "inventory": {"worker": None, "calls": []}}}}
+    values: dict[str, Any] = {
+        "laneway": {"services": {"notifications": None, "inventory": {"worker": None, "calls": []}}}
+    }
     left = {each["metadata"]["name"] for each in charts.render(values=values).objects}
     assert "shop-inventory" in left
     assert not {name for name in left if "notifications" in name or name == "shop-inventory-worker"}

@@ -58,7 +58,7 @@ def _leaf(field: FieldDescriptor) -> dict[str, Any]:
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_MESSAGE:
             return {"type": "string", "pattern": _DURATION}
-        case FieldDescriptor.CPPTYPE_ENUM:
+        case FieldDescriptor.CPPTYPE_ENUM if field.enum_type is not None:
             return {"enum": [value.name for value in field.enum_type.values if value.number]}
         case FieldDescriptor.CPPTYPE_INT32:
             return {"type": "integer", "minimum": 0}

@@ -243,14 +243,30 @@ has changed it; elsewhere helm compares with its last manifest, which no templat
 - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
 {{- end }}
 
-{{/* The port of a URL: (dict "url" "…" "port" the scheme's) */}}
-{{- define "laneway.port" -}}
-{{- regexReplaceAll "^[a-z+]+://([^/?]*@)?([^/?]*).*$" .url "${2}" | regexFind ":[0-9]+$" | trimPrefix ":" | default .port }}
+{{/* The ports of a URL, as JSON: of each of its hosts, and of its query (`?host=…&port=…`). (dict "url" "…" "port" the scheme's) */}}
+{{- define "laneway.ports" -}}
+{{- $found := list }}
+{{- range $host := splitList "," (regexReplaceAll "^[a-z+]+://([^/?]*@)?([^/?]*).*$" (.url | default "") "${2}") }}
+{{- if $host }}{{ $found = append $found (regexFind ":[0-9]+$" $host | trimPrefix ":" | default $.port | int) }}{{ end }}
+{{- end }}
+{{- range $port := regexFindAll "[0-9]+" (regexFind "[?&]port=[0-9,]+" (.url | default "")) -1 }}
+{{- $found = append $found (int $port) }}
+{{- end }}
+{{- dict "ports" ($found | default (list (int .port)) | uniq) | toJson }}
 {{- end }}
 
-{{/* Egress to what runs elsewhere: any address, but one port. (dict "url" "…" "existingSecret" "…" "port" the scheme's) */}}
+{{/* Egress to what runs elsewhere: any address, but its ports. (dict "url" "…" "existingSecret" "…" "port" the scheme's) */}}
 {{- define "laneway.elsewhere" -}}
 {{- if or .url .existingSecret }}
-- ports: [{port: {{ include "laneway.port" . }}}]
+- ports: [{{ range $at, $port := (include "laneway.ports" . | fromJson).ports }}{{ if $at }}, {{ end }}{port: {{ $port }}}{{ end }}]
+{{- end }}
+{{- end }}
+
+{{/* Whom a page of what was observed is for: as peers of ingress. A forwarded port needs none. */}}
+{{- define "laneway.viewers" -}}
+- podSelector: {matchLabels: {app.kubernetes.io/instance: {{ .Release.Name }}, app.kubernetes.io/name: grafana}}
+- podSelector: {matchLabels: {app.kubernetes.io/instance: {{ .Release.Name }}, app.kubernetes.io/component: test}}
+{{- with .Values.networkPolicy.viewers }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}
