@@ -105,6 +105,16 @@ def test_the_log_of_a_running_service_is_shown_checked_and_its_view_rebuilt(
     )
 
 
+def test_top_shows_services_lanes_and_queues_of_what_runs(shop: RunningShop, http: httpx.Client) -> None:
+    shipped(http, http.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())}).json()["name"])
+
+    table = on(shop, "top")
+    rows = {tuple(line.split()[:2]) for line in table.splitlines() if line}
+    assert {("orders", "grpc"), ("orders", "worker"), ("gateway", "rest"), ("rest", "server")} <= rows
+    assert "fulfilment.saga" in table
+    assert "\x1b" not in table
+
+
 def test_respond_async_gives_an_operation_that_ends_with_the_order(http: httpx.Client) -> None:
     headers = {"Idempotency-Key": str(uuid.uuid4()), "Prefer": "respond-async"}
     accepted = http.post("/v1/orders", json=ORDER, headers=headers)

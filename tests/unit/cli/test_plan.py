@@ -58,7 +58,7 @@ def test_what_runs_where_is_told_once_and_in_full_however_narrow_it_is_shown() -
 def test_no_two_things_want_one_port() -> None:
     wanted = plan_of().wanted()
 
-    assert sorted(want.port for want in wanted) == [8080, *range(50051, 50057)]
+    assert sorted(want.port for want in wanted) == [8080, *range(50051, 50061)]
 
 
 def test_every_service_knows_where_all_others_are() -> None:
@@ -79,6 +79,13 @@ def test_each_process_is_told_its_own_port() -> None:
     assert by_name["orders"].environment["LANEWAY_GRPC_PORT"] == str(by_name["orders"].port)
     assert by_name["gateway-rest"].environment["LANEWAY_REST_PORT"] == "8080"
     assert by_name["provider"].environment["PORT"] == str(by_name["provider"].port)
+
+
+def test_each_process_of_a_service_tells_of_itself_on_a_port_of_its_own() -> None:
+    running = [each for each in plan_of().processes if each.stage is not Stage.INFRASTRUCTURE]
+
+    assert [each.environment["LANEWAY_ADMIN_PORT"] for each in running] == [str(each.admin_port) for each in running]
+    assert len({each.admin_port for each in running}) == len(running)
 
 
 def test_each_instance_has_a_name_of_its_own_that_outlives_it() -> None:

@@ -29,8 +29,8 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
     assert State.read(tmp_path) == written
     assert written.processes == {
-        "orders": Place(7, 50051, "grpc", "orders"),
-        "orders-worker": Place(None, None, "worker", "orders"),
+        "orders": Place(7, 50051, "grpc", "orders", "http://127.0.0.1:50055"),
+        "orders-worker": Place(None, None, "worker", "orders", "http://127.0.0.1:50056"),
     }
 
 

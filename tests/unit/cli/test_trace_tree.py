@@ -35,10 +35,10 @@ def test_children_stand_below_their_parent_in_the_order_in_which_they_began() ->
     assert lines == [
         f"trace {TRACE_ID}  4 spans of 2 services in 100.0 ms",
         "service             lane   span         at      took",
-        "└── gateway         rest   root     0.0 ms  100.0 ms",
-        "    ├── orders      grpc   first   10.0 ms   10.0 ms",
-        "    │   └── orders  queue  inner   12.0 ms    3.0 ms",
-        "    └── orders      grpc   second  30.0 ms   10.0 ms",
+        "└── gateway         rest   root     0.0 ms  100.0 ms  " + "━" * 40,
+        "    ├── orders      grpc   first   10.0 ms   10.0 ms      ━━━━",
+        "    │   └── orders  queue  inner   12.0 ms    3.0 ms       ━",
+        "    └── orders      grpc   second  30.0 ms   10.0 ms              ━━━━",
     ]
 
 

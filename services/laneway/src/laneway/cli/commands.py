@@ -166,12 +166,15 @@ def breaking(
 def trace(
     trace_id: str,
     data: Data = DATA,
+    jaeger: Annotated[
+        str | None, typer.Option(help="Ask a Jaeger at this URL, in the place of the running `laneway up`.")
+    ] = None,
     format: Annotated[str, typer.Option(help="text or json.")] = "text",
 ) -> None:
-    """Show a trace that the running `laneway up` has collected."""
-    from laneway.cli.traces import fetch_trace
+    """Show a trace as a tree and a waterfall: one that the running `laneway up` has collected, or a Jaeger."""
+    from laneway.cli.traces import fetch_from_jaeger, fetch_trace
 
-    spans = fetch_trace(trace_id, data)
+    spans = fetch_from_jaeger(trace_id, jaeger) if jaeger else fetch_trace(trace_id, data)
     if format == "json":
         print(json.dumps([span.to_json() for span in spans], indent=1))
         return
@@ -227,6 +230,22 @@ def pools(
     from rich.console import Console
 
     show_pools(lambda: fetch_pools(namespace, context), Console())
+
+
+@app.command()
+def top(
+    data: Data = DATA,
+    prometheus: Annotated[
+        str | None, typer.Option(help="Ask a Prometheus at this URL, in the place of the running `laneway up`.")
+    ] = None,
+) -> None:
+    """Show what services, lanes, breakers, queues and pools do now; on a terminal it follows until Ctrl-C."""
+    from rich.console import Console
+
+    from laneway.cli.top.sources import Processes, Prometheus
+    from laneway.cli.top.tables import show_top
+
+    show_top(Prometheus(prometheus) if prometheus else Processes(data), Console())
 
 
 @app.command("service-config")

@@ -1,4 +1,4 @@
-"""A trace as a tree: service, lane, span, when it began and how long it took."""
+"""A trace as a tree with a waterfall: service, lane, span, when it began, how long it took, and a bar of that."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,9 @@ from rich.text import Text
 from laneway.cli.embedded.spans import SpanRecord
 
 LANE_STYLES = {"rest": "cyan", "grpc": "blue", "queue": "magenta", "event": "yellow", "smtp": "green"}
+
+BAR = 40
+"""Characters of the waterfall."""
 
 WIDTH = 200
 """Columns at least: a row that is cut tells less than one that the terminal wraps."""
@@ -32,7 +35,8 @@ def trace_table(spans: Sequence[SpanRecord]) -> Table:
         table.add_column(column, no_wrap=True)
     for column in ("at", "took"):
         table.add_column(column, no_wrap=True, justify="right")
-    begin = min((span.start for span in spans), default=0)
+    table.add_column("", no_wrap=True)
+    begin, end = min((span.start for span in spans), default=0), max((span.end for span in spans), default=0)
     for guide, span in _rows(spans):
         name = Text(span.name)
         if span.error is not None:
@@ -43,8 +47,16 @@ def trace_table(spans: Sequence[SpanRecord]) -> Table:
             name,
             _milliseconds(span.start - begin),
             _milliseconds(span.end - span.start),
+            Text(_bar(span, begin, end), "red" if span.error else LANE_STYLES.get(span.lane, "")),
         )
     return table
+
+
+def _bar(span: SpanRecord, begin: int, end: int) -> str:
+    """Where a span lies in its trace; the shortest is still seen."""
+    scale = BAR / max(end - begin, 1)
+    at = min(round((span.start - begin) * scale), BAR - 1)
+    return " " * at + "━" * max(1, min(round((span.end - span.start) * scale), BAR - at))
 
 
 def _rows(spans: Sequence[SpanRecord]) -> Iterator[tuple[str, SpanRecord]]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Process:
     `service` shares a colour, and `role` is what it does for it.
     `command` are arguments of `laneway`, or of `program` if there is one. `log` is where it writes what it does not
     print, and `where` is shown to people. `queues` are those that it consumes, by their names in the broker.
+    `admin_port` is where it tells its metrics and its health.
     """
 
     name: str
@@ -61,6 +62,11 @@ class Process:
     log: Path | None = None
     where: str = ""
     queues: tuple[str, ...] = ()
+    admin_port: int | None = None
+
+    def telling_at(self, port: int) -> "Process":
+        """The same process, with its admin port."""
+        return replace(self, admin_port=port, environment={**self.environment, "LANEWAY_ADMIN_PORT": str(port)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +121,21 @@ class Plan:
             for each in self.processes
             if each.port is not None
         ]
+        told = [
+            Wanted(each.host, each.admin_port, f"the metrics of {each.name}", BASE_REMEDY)
+            for each in self.processes
+            if each.admin_port is not None
+        ]
         own = [
             Wanted(LOCAL, self.http_port, "the embedded collector", BASE_REMEDY),
             Wanted(LOCAL, self.smtp_port, "the embedded mail server", BASE_REMEDY),
         ]
-        return [*of_processes, *own]
+        return [*of_processes, *own, *told]
+
+
+def reachable(host: str) -> str:
+    """Where this machine finds a server that listens on a host."""
+    return LOCAL if host in ("0.0.0.0", "::") else host
 
 
 def make_plan(
@@ -139,14 +155,14 @@ def make_plan(
     grpc_ports = {each.name: next(ports) for each in services if "grpc" in each.roles}
     companion_ports = {name: next(ports) for name in companions}
     broker_port, http_port, smtp_port = next(ports), next(ports), next(ports)
-    reachable = LOCAL if options.host in ("0.0.0.0", "::") else options.host
+    host = reachable(options.host)
     broker_url = options.broker_url or f"redis://{LOCAL}:{broker_port}/0"
     database_url = options.database_url or f"sqlite:///{options.data}/{{service}}.db"
     shared = {
         "LANEWAY_HOST": options.host,
         "LANEWAY_BROKER_URL": broker_url,
         "LANEWAY_DATABASE_URL": database_url,
-        "LANEWAY_TARGETS": json.dumps({name: f"{reachable}:{port}" for name, port in grpc_ports.items()}),
+        "LANEWAY_TARGETS": json.dumps({name: f"{host}:{port}" for name, port in grpc_ports.items()}),
         "LANEWAY_OTLP_ENDPOINT": options.otlp_endpoint or f"http://{LOCAL}:{http_port}",
         "LANEWAY_FAULT_FOLDER": str(options.data / FAULTS),
         "LANEWAY_LOG_FORMAT": options.log_format,
@@ -159,15 +175,18 @@ def make_plan(
         processes.append(_broker(broker, broker_port, options.data))
     processes += [_companion(name, port, options.data) for name, port in companion_ports.items()]
     processes += [_server(name, port, options.host, shared) for name, port in grpc_ports.items()]
-    processes += [_worker(each, shared, options.most_workers) for each in services if "worker" in each.roles]
+    workers = [each for each in services if "worker" in each.roles]
+    processes += [_worker(each, options.host, shared, options.most_workers) for each in workers]
     edges = [_edge(each.name, next(edge_ports), options.host, shared) for each in services if "rest" in each.roles]
+    ours = (Stage.SERVER, Stage.WORKER, Stage.EDGE)
+    told = [each.telling_at(next(ports)) if each.stage in ours else each for each in (*processes, *edges)]
     return Plan(
-        processes=(*processes, *edges),
+        processes=tuple(told),
         http_port=http_port,
         smtp_port=smtp_port,
         broker_url=broker_url,
         database_url=database_url,
-        edge_url=f"http://{reachable}:{edges[0].port}" if edges else None,
+        edge_url=f"http://{host}:{edges[0].port}" if edges else None,
         data=options.data,
     )
 
@@ -217,7 +236,7 @@ def _server(service: str, port: int, host: str, shared: Mapping[str, str]) -> Pr
     )
 
 
-def _worker(service: Installed, shared: Mapping[str, str], most: int) -> Process:
+def _worker(service: Installed, host: str, shared: Mapping[str, str], most: int) -> Process:
     return Process(
         name=f"{service.name}-worker",
         service=service.name,
@@ -225,6 +244,7 @@ def _worker(service: Installed, shared: Mapping[str, str], most: int) -> Process
         stage=Stage.WORKER,
         command=("run", service.name, "--role", "worker"),
         environment={**shared, "LANEWAY_INSTANCE": f"{service.name}-worker"},
+        host=host,
         where=" ".join(service.queues) + (f" (1 to {most} processes, by load)" if most > 1 else ""),
         queues=service.queues,
     )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from laneway.cli.up import ports
 from laneway.cli.up.plan import Plan, Process
 from laneway.cli.up.supervisor import Supervisor
 from laneway.scaling.model import Intent, Objective
@@ -62,7 +63,8 @@ class WorkerProcesses:
         )
         environment = {**self._first.environment, "LANEWAY_INSTANCE": name}
         self._started[name] = time.time()
-        self._supervisor.add(replace(self._first, name=name, environment=environment))
+        another = replace(self._first, name=name, environment=environment)
+        self._supervisor.add(another.telling_at(next(ports.from_base(0))))
 
     async def stop(self, name: str) -> None:
         await self._supervisor.remove(name)

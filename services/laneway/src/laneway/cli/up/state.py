@@ -10,18 +10,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from laneway.cli.up.plan import Plan, Process
+from laneway.cli.up.plan import Plan, Process, reachable
 from laneway.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A process that runs; `pid` is none between its death and its next start."""
+    """A process that runs; `pid` is none between its death and its next start. `admin` is where it tells of itself."""
 
     pid: int | None
     port: int | None
     role: str
     service: str
+    admin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class State:
         return cls(
             pid=os.getpid(),
             urls=plan.urls,
-            processes={each.name: Place(pids.get(each.name), each.port, each.role, each.service) for each in processes},
+            processes={each.name: _place(each, pids.get(each.name)) for each in processes},
         )
 
     @classmethod
@@ -58,6 +59,11 @@ class State:
         new = file.with_suffix(".new")
         new.write_text(json.dumps(asdict(self), indent=1))
         new.replace(file)
+
+
+def _place(process: Process, pid: int | None) -> Place:
+    admin = None if process.admin_port is None else f"http://{reachable(process.host)}:{process.admin_port}"
+    return Place(pid, process.port, process.role, process.service, admin)
 
 
 def make_folder(folder: Path) -> None:
