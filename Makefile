@@ -75,11 +75,26 @@ lock: ## pin every dependency, with hashes (needs uv)
 	  case $$file in */dev.in|*/sbom.in) on= ;; *) on='-c requirements/dev.lock' ;; esac; \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$on $$file -o $${file%.in}.lock || exit; done
 
-sbom: ## what the image holds, as CycloneDX in build/sbom.json
+sbom: build/sbom/.ready ## what the images hold of Python, as CycloneDX in build/sbom*.json (on Linux: as in the images)
+	@$(call sbom,run,services/laneway services,services/Dockerfile,build/sbom.json)
+	@$(call sbom,operator,services/laneway operator,operator/Dockerfile,build/sbom-operator.json)
+
+# An environment as the Dockerfile makes it, and what is in it: $(call sbom,lock,members,Dockerfile,document)
+define sbom
+$(PYTHON) -m venv --clear --without-pip build/sbom-$(1)
+pip='build/sbom/bin/python -m pip --disable-pip-version-check --python build/sbom-$(1)/bin/python' && \
+$$pip install --quiet --no-deps --require-hashes -r requirements/build.lock && \
+$$pip install --quiet --no-deps --no-build-isolation $(addprefix ./,$(2)) && \
+$$pip uninstall --quiet --yes -r requirements/build.lock && \
+$$pip install --quiet --no-deps --require-hashes -r requirements/$(1).lock && \
+build/sbom/bin/cyclonedx-py environment --output-reproducible --output-format JSON --output-file $(4) build/sbom-$(1)/bin/python && \
+$(PYTHON) requirements/sbom.py $(4) $(3) && echo $(4)
+endef
+
+build/sbom/.ready: requirements/sbom.lock
 	@$(PYTHON) -m venv build/sbom
 	@build/sbom/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/sbom.lock
-	@build/sbom/bin/cyclonedx-py requirements --output-reproducible --output-format JSON --output-file build/sbom.json requirements/run.lock
-	@echo build/sbom.json
+	@touch $@
 
 clean: ## remove what was made here
 	@rm -rf $(VENV) build var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
