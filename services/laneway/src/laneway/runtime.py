@@ -18,6 +18,7 @@ from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
+from prometheus_client import disable_created_metrics
 
 from laneway.call import Surroundings
 from laneway.contract.model import Contract, Method
@@ -100,6 +101,7 @@ def run(name: str, role: str, settings: Settings) -> None:
         ConfigurationError: the service, the role or its surroundings are not as they must be.
     """
     logs.configure(name, settings.log_format, settings.log_level)
+    disable_created_metrics()  # a second series for each counter, which nobody asks for
     factory = factory_of(name)
     if role == "worker":
         run_worker(name, factory, settings)
