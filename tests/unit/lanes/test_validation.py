@@ -152,7 +152,7 @@ class Reports:
     def __init__(self) -> None:
         self.told: list[Report] = []
 
-    async def started(self, id: str, attempt: int) -> int:
+    async def started(self, id: str, attempt: int, enqueued_at: float) -> int:
         return 1
 
     async def report(self, producer: str, report: Report) -> None:
