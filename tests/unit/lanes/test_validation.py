@@ -155,7 +155,7 @@ class Reports:
     async def started(self, id: str, attempt: int, enqueued_at: float) -> int:
         return 1
 
-    async def report(self, producer: str, report: Report) -> None:
+    async def report(self, producer: str, report: Report, *, enqueued_at: float) -> None:
         self.told.append(report)
 
 
