@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from laneway.client import Lanes
-from laneway.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from laneway.errors import Aborted, AlreadyExists, Cancelled, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from laneway.history.sagas import open_sagas
-from laneway.lanes.system import REGISTER, RESUME
+from laneway.lanes.everywhere import REGISTER, RESUME
 from laneway.service import Service
 from laneway.store import events
 from laneway.testing import World, serve
@@ -274,6 +274,16 @@ async def test_placing_can_be_started_and_its_operation_waited_for(world: World)
     order = await started.result(timeout=5)
     await world.settle()
     assert (await client.get_order(GetOrderRequest(name=order.name))).state == State.SHIPPED
+
+
+async def test_placing_that_is_cancelled_before_its_turn_places_nothing(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    started = await client.place_order.start(wanted())
+    await client.place_order.operation(started.name).cancel()
+    await world.settle()
+    with pytest.raises(Cancelled):
+        await started.result(timeout=5)
+    assert list((await client.list_orders(ListOrdersRequest())).orders) == []
 
 
 async def test_a_started_call_that_is_refused_ends_its_operation_with_the_reason(world: World) -> None:

@@ -9,6 +9,7 @@ from laneway.lanes.queue.delivery import Deliveries
 from laneway.lanes.queue.envelope import Delivery, decode
 from laneway.lanes.queue.relay import Relay
 from laneway.lanes.queue.valkey import ValkeyBroker
+from laneway.lanes.queue.watch import Watch
 from laneway.scaling.wire import lists_of
 from laneway.store import outbox
 from laneway.store.outbox import OutboxMessage
@@ -26,6 +27,7 @@ class Lane:
     broker: ValkeyBroker
     relay: Relay
     deliveries: Deliveries
+    watch: Watch
 
     async def start(self, id: str, **fields: Any) -> OutboxMessage:
         """Commit a queued call, published by nobody yet."""
@@ -65,8 +67,9 @@ async def lane(shelf: Shelf, valkey_url: str) -> AsyncIterator[Lane]:
         shelf.store, broker, service="shelf", holder="one", tracing=tracing, metrics=Metrics(), clock=shelf.clock
     )
     methods = dict(shelf.contract.methods)
-    deliveries = Deliveries(shelf.dispatcher, broker, methods, metrics=Metrics(), clock=shelf.clock)
-    yield Lane(shelf, broker, relay, deliveries)
+    watch = Watch(shelf.store, shelf.clock)
+    deliveries = Deliveries(shelf.dispatcher, broker, methods, watch=watch, metrics=Metrics(), clock=shelf.clock)
+    yield Lane(shelf, broker, relay, deliveries, watch)
     await broker.close()
 
 

@@ -10,15 +10,19 @@ import httpx
 import pytest
 
 from laneway.contract.policy import Priority
+from laneway.errors import Cancelled
+from laneway.lanes.grpc.channel import GrpcTransport
 from laneway.lanes.operation import PUBLISH_GRACE, Timing, queued
+from laneway.lanes.outgoing import Lanes
 from laneway.lanes.queue.broker import Outcome
 from laneway.lanes.queue.relay import Relay
 from laneway.lanes.queue.valkey import ValkeyBroker
+from laneway.resilience.pipeline import Pipelines
 from laneway.scaling.wire import lists_of
 from laneway.store import Store, outbox
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
-from tests.fixtures.roles import PATIENCE, Role, Roles, until
+from tests.fixtures.roles import PATIENCE, Role, Roles, listens, until
 from tests.fixtures.shelf import Clock
 from tests.fixtures.valkey import free_port
 
@@ -176,6 +180,27 @@ async def test_a_message_that_kills_its_process_is_parked_after_its_attempts(rol
     assert parked is not None
     assert (parked.attempts, "never ended" in parked.error) == (2, True)
     assert survivor.runs()
+
+
+async def test_a_running_handler_is_cancelled_from_another_process(roles, producer) -> None:
+    roles.start("grpc")
+    roles.start("worker", grace_seconds=GRACE)
+    transport = GrpcTransport(lambda _: f"127.0.0.1:{roles.ports['grpc']}")
+    lanes = Lanes(transport, pipelines=Pipelines(), tracing=Tracing("c", "c", None), metrics=Metrics())
+    await asyncio.to_thread(until, lambda: listens(roles.ports["grpc"]))
+    tidy = roles.method("Tidy")
+    started = await lanes.start(tidy, tidy.input(request_id="m1", name="m1"))
+    assert await entered(roles) == ["m1"]
+    await started.cancel()
+    assert await asyncio.to_thread(roles.gates.blpop, ["cancelled"], PATIENCE) == ("cancelled", "m1")
+    with pytest.raises(Cancelled):
+        await started.result(timeout=PATIENCE)
+    await asyncio.to_thread(until, lambda: producer.held() == (0, 0))
+    assert roles.all_ended() == []
+    async with asyncio.timeout(PATIENCE):
+        while await outbox.get(producer.store, started.name.rpartition("/")[2]) is not None:
+            await asyncio.sleep(0.05)
+    await transport.close()
 
 
 class Proxy:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from laneway.store import Store, Write, leases, operations
-from laneway.store.operations import State
+from laneway.store import Store, Write, inbox, leases, operations
+from laneway.store.operations import Caller, Selection, Standing, State
 
-CREATE = operations.create("op-1", "ShipOrder", now=1.0, start_by=60.0)
+ANN, BOB = Caller("acme", "ann"), Caller("acme", "bob")
+CREATE = operations.create("op-1", "ShipOrder", now=1.0, caller=ANN, start_by=60.0)
 
 
 async def state(store: Store) -> State | None:
@@ -55,12 +56,63 @@ async def test_an_end_is_final(store: Store, end: Write, expected: State) -> Non
 
 
 async def test_ended_operations_are_swept_and_open_ones_stay(store: Store) -> None:
-    await store.commit([CREATE, operations.create("op-2", "ShipOrder", now=1.0)])
+    await store.commit([CREATE, operations.create("op-2", "ShipOrder", now=1.0, caller=ANN)])
     await store.commit([operations.fail("op-2", error=b"", now=2.0)])
     await store.commit([operations.sweep(100.0)])
 
     assert await operations.get(store, "op-2") is None
     assert await state(store) is State.PENDING
+
+
+WISH = operations.wish_cancelled("op-1", ANN, 0.5)
+
+
+async def test_a_wish_that_came_first_counts_from_the_same_caller(store: Store) -> None:
+    await store.commit([WISH])
+    assert await operations.standing(store, "op-1", ANN) is Standing.UNWANTED
+    assert await operations.standing(store, "op-1", BOB) is None
+    assert await operations.standing(store, "op-1", None) is None
+    await store.commit([CREATE])
+    operation = await operations.get(store, "op-1")
+    assert operation is not None
+    assert (operation.method, operation.cancelled_at, operation.start_by) == ("ShipOrder", 0.5, 60.0)
+
+
+@pytest.mark.parametrize("caller", [BOB, None])
+async def test_a_wish_of_another_is_forgotten_when_the_call_is_heard_of(store: Store, caller: Caller | None) -> None:
+    await store.commit([WISH])
+    await store.commit([operations.create("op-1", "ShipOrder", now=1.0, caller=caller)])
+    operation = await operations.get(store, "op-1")
+    assert operation is not None
+    assert (operation.is_of(ANN), operation.cancelled_at) == (False, None)
+
+
+@pytest.mark.parametrize("caller", [BOB, Caller()])
+async def test_a_wish_of_another_changes_nothing(store: Store, caller: Caller) -> None:
+    await store.commit([CREATE])
+    await store.commit([operations.wish_cancelled("op-1", caller, 2.0)])
+    assert await operations.unwanted(store, ["op-1"]) == {}
+
+
+async def test_what_was_processed_has_ended_whatever_is_wished(store: Store) -> None:
+    await store.commit([WISH, inbox.record("op-1", "ShipOrder", 1.0)])
+    assert await operations.standing(store, "op-1", ANN) is Standing.ENDED
+
+
+async def test_progress_is_of_what_is_open(store: Store) -> None:
+    await store.commit([CREATE, operations.report("op-1", b"1", now=2.0)])
+    await store.commit([operations.fail("op-1", error=b"", now=3.0), operations.report("op-1", b"2", now=4.0)])
+    operation = await operations.get(store, "op-1")
+    assert operation is not None
+    assert (operation.progress, operation.updated_at) == (b"1", 3.0)
+
+
+async def test_operations_of_one_moment_are_listed_once_each(store: Store) -> None:
+    ids = ["a", "b", "c"]
+    await store.commit([operations.create(id, "ShipOrder", now=1.0, caller=ANN) for id in ids])
+    first = await operations.of_caller(store, ANN, Selection(), 2)
+    rest = await operations.of_caller(store, ANN, Selection(), 2, after=(1.0, first[-1].id))
+    assert [each.id for each in (*first, *rest)] == ids
 
 
 async def test_a_lease_has_one_holder_who_may_renew_it(store: Store) -> None:

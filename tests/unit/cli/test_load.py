@@ -10,7 +10,7 @@ from laneway.cli.load import UNPROTECTED, Load, Outcome, Second, _mirror, _tell
 from laneway.contract.layers import built_in
 from laneway.contract.policy import BreakerMode
 from laneway.contract.tuning import Layers
-from laneway.lanes.system import GET_OPERATION
+from laneway.lanes.everywhere import GET_OPERATION
 
 
 async def test_callers_come_whether_or_not_those_before_them_were_answered(

@@ -191,7 +191,9 @@ async def test_the_sweeper_deletes_what_has_expired_and_only_one_sweeps(
         await shelf.call("Put", request_id=str(number))
     shelf.clock.now += 86_400
     await shelf.call("Put", request_id="new")
-    one, other = (Retention(shelf.store, holder=holder, clock=shelf.clock) for holder in ("one", "other"))
+    one, other = (
+        Retention(shelf.store, holder=holder, keep_operations=60, clock=shelf.clock) for holder in ("one", "other")
+    )
     assert (await one._mine(), await other._mine()) == (True, False)
     await one.sweep()
     put = shelf.method("Put").full_name
@@ -216,7 +218,7 @@ async def test_the_sweeper_goes_on_after_the_database_was_away(
         swept.set()
 
     monkeypatch.setattr("laneway.lanes.retention.EVERY", 0.0)
-    retention = Retention(shelf.store, holder="one", clock=shelf.clock)
+    retention = Retention(shelf.store, holder="one", keep_operations=60, clock=shelf.clock)
     monkeypatch.setattr(retention, "sweep", sweep)
     running = asyncio.create_task(retention.run())
     async with asyncio.timeout(5):

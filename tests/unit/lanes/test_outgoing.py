@@ -24,9 +24,11 @@ from laneway.errors import (
     Unavailable,
 )
 from laneway.lanes.dispatch import Arrival
+from laneway.lanes.everywhere import START
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.queue.envelope import decode, encode
-from laneway.lanes.system import START, SystemHandlers
+from laneway.lanes.started import Operations
+from laneway.lanes.system import SystemHandlers
 from laneway.lanes.transport import Answer
 from laneway.resilience.pipeline import Pipelines
 from laneway.store import outbox
@@ -158,7 +160,7 @@ async def test_a_handler_that_declares_its_calls_is_refused_every_other(
     async def errand(request: Any, call: Any) -> Any:
         await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
         await lanes.start(shelf.method("Tidy"), shelf.request("Tidy"))
-        await lanes.operation("shelf", "operations/1")
+        await Operations(lanes).get("operations/shelf/1")
         await lanes.call(shelf.method("Put"), shelf.request("Put"))
 
     shelf.handle("Errand", errand)

@@ -14,6 +14,7 @@ from laneway.lanes.dispatch import Dispatcher
 from laneway.lanes.queue.broker import Outcome, Report
 from laneway.lanes.queue.delivery import Deliveries
 from laneway.lanes.queue.envelope import Delivery
+from laneway.lanes.queue.watch import Watch
 from laneway.service import Service
 from laneway.store import Store
 from laneway.telemetry.metrics import Metrics
@@ -170,7 +171,8 @@ async def test_an_event_that_breaks_a_rule_is_parked_with_that_reason(tmp_path: 
     store, broker = await Store.open("sqlite://", pool=1), Reports()
     surroundings = Surroundings(store=store, tracing=Tracing("s", "s", None), wall_clock=time, monotonic=monotonic)
     dispatcher = Dispatcher(contract, {method.full_name: on}, surroundings=surroundings, metrics=Metrics())
-    deliveries = Deliveries(dispatcher, broker, contract.methods, metrics=Metrics(), clock=time)  # type: ignore[arg-type]
+    watch = Watch(store, time)
+    deliveries = Deliveries(dispatcher, broker, contract.methods, watch=watch, metrics=Metrics(), clock=time)  # type: ignore[arg-type]
     for number, name in enumerate(("x", "book")):
         payload = method.input(name=name).SerializeToString()
         await deliveries.run(

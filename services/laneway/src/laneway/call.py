@@ -31,6 +31,7 @@ from laneway.store.events import NEW, NewEvent, append
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry import names
 from laneway.telemetry.tracing import Tracing
+from laneway.v1 import system_pb2
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -106,6 +107,8 @@ class Facts:
     deadline: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     identity: Identity = ANONYMOUS
+    report: Callable[[system_pb2.Progress], None] | None = None
+    """Takes what a queued call says of its progress; None where nobody asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +184,18 @@ class Call:
         reasons = [] if self.degraded is None else self.degraded.split("; ")
         if reason not in reasons:
             self.degraded = "; ".join([*reasons, reason])
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how far a queued call is, for whoever asks its operation; a call that somebody waits for has none.
+
+        May be said as often as there is something to say: the newest word is kept, within half a second, and whether
+        or not the call commits in the end. `note` is for people.
+        """
+        if self.facts.report is None:
+            return
+        told = system_pb2.Progress(done=done, total=total, note=note or None)
+        told.time.FromMicroseconds(round(self.now() * 1e6))
+        self.facts.report(told)
 
     def answer_with(self, header: str, value: str) -> None:
         """Say something about the answer: a header of `laneway.telemetry.names.ANSWER_HEADERS`.

@@ -13,13 +13,15 @@ from google.protobuf.message import Message
 
 from laneway.contract.model import Method, method_of
 from laneway.contract.policy import Priority
-from laneway.errors import NotFound
+from laneway.errors import InvalidArgument, NotFound
 from laneway.lanes.fallback import Own
-from laneway.lanes.outgoing import Lanes, Started
+from laneway.lanes.operation import operation_name
+from laneway.lanes.outgoing import Lanes
+from laneway.lanes.started import Operations, Progress, Started
 
 __all__ = [
-    "BidiStream", "Client", "ClientStream", "Lanes", "Priority", "Queueable", "Queued", "ServerStream", "Started",
-    "Unary",
+    "BidiStream", "Client", "ClientStream", "Lanes", "Operations", "Priority", "Progress", "Queueable", "Queued",
+    "ServerStream", "Started", "Unary",
 ]  # fmt: skip
 
 Req = TypeVar("Req", bound=Message)
@@ -110,6 +112,16 @@ class Queued(_Bound, Generic[Req, Res]):
             self.method, request, key=key, step=step, after=after, at=at, priority=priority
         )
         return cast(Started[Res], started)
+
+    def operation(self, name: str) -> Started[Res]:
+        """A call that was started before, by the name of its operation.
+
+        Raises:
+            InvalidArgument: it is not the name of an operation of this method's service.
+        """
+        if not name.startswith(operation_name(self.method.owner, "")):
+            raise InvalidArgument(f"{name} is no operation of {self.method.owner}: `operations/{self.method.owner}/…`.")
+        return Started(name, self.method, Operations(self._lanes))
 
 
 class Queueable(Unary[Req, Res], Queued[Req, Res]):

@@ -28,10 +28,11 @@ from laneway.history.census import Census
 from laneway.history.projector import Projector
 from laneway.lanes.backpressure import Backpressure, Limits
 from laneway.lanes.dispatch import Dispatcher
+from laneway.lanes.everywhere import REGISTER
 from laneway.lanes.faults import Faults
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.retention import Retention
-from laneway.lanes.system import REGISTER, SystemHandlers
+from laneway.lanes.system import SystemHandlers
 from laneway.lanes.transport import Answer
 from laneway.resilience.breaker import State
 from laneway.resilience.pipeline import Pipelines
@@ -238,7 +239,10 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
                 methods=own.service.contract,
                 pressure=back.pressure,
             )
-            duties += [relay.run(), back.pressure.keep(), Retention(back.store, holder=settings.instance).run()]
+            retention = Retention(
+                back.store, holder=settings.instance, keep_operations=settings.operations_keep_seconds
+            )
+            duties += [relay.run(), back.pressure.keep(), retention.run()]
             own.metrics.follow("laneway_outbox_messages", back.pressure.messages)
             own.metrics.follow("laneway_outbox_oldest_seconds", back.pressure.oldest)
             own.metrics.follow("laneway_outbox_full", back.pressure.full)
@@ -336,19 +340,27 @@ async def worker_side(name: str, factory: Factory, settings: Settings, bench: "F
     """The loop's side of a worker, from its opening until the bench is stopped."""
     from laneway.lanes.queue.delivery import Deliveries
     from laneway.lanes.queue.outages import Outages
+    from laneway.lanes.queue.watch import Watch
 
     async with process(name, "worker", factory, settings) as own, backend(own) as back:
         methods = {method.full_name: method for queue in own.service.queues.values() for method in queue}
-        if back.broker is None or not methods:
+        if back.broker is None or back.store is None or not methods:
             raise ConfigurationError(f"`{name}` has no queue and no subscription; it needs no worker.")
-        outages = Outages(log)
+        outages, watch = Outages(log), Watch(back.store, time)
         deliveries = Deliveries(
-            back.dispatcher, back.broker, methods, metrics=own.metrics, clock=time, tuning=own.tuning, outages=outages
+            back.dispatcher,
+            back.broker,
+            methods,
+            watch=watch,
+            metrics=own.metrics,
+            clock=time,
+            tuning=own.tuning,
+            outages=outages,
         )
         own.metrics.follow("laneway_worker_slots", lambda: [((), settings.worker_slots)])
         own.metrics.follow("laneway_worker_running", lambda: [((), len(deliveries.running))])
         stopped = asyncio.Event()
-        async with running(deliveries.keep_markers()):
+        async with running(deliveries.keep_markers(), watch.keep()):
             bench.set_result(Bench(methods, deliveries, outages, own.health, own.pipelines.refusing, stopped))
             await stopped.wait()
 

@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     """Messages of one queue in a service's outbox, dead letters included, from which on callers are told to wait."""
     outbox_max_seconds: float = Field(default=7 * 86_400, gt=0)
     """How long the oldest due message of a queue may have waited before callers are told to wait."""
+    operations_keep_seconds: float = Field(default=7 * 86_400, gt=0)
+    """How long the operation of a queued call can be asked for after its end."""
     database_pool: int = Field(default=8, ge=1, le=100)
     grace_seconds: float = Field(default=20.0, gt=0, le=3600)
     drain_seconds: float = Field(default=0.0, ge=0, le=3600)

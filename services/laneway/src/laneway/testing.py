@@ -27,12 +27,14 @@ from laneway.contract.model import Contract, Method
 from laneway.errors import Unavailable
 from laneway.history.projector import Projector
 from laneway.lanes.dispatch import Arrival, Dispatcher
+from laneway.lanes.everywhere import REGISTER
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.queue.broker import COPY_TTL, Outcome, Published, Report
 from laneway.lanes.queue.delivery import Deliveries
 from laneway.lanes.queue.envelope import Delivery, queue_of
 from laneway.lanes.queue.relay import Relay
-from laneway.lanes.system import REGISTER, SystemHandlers
+from laneway.lanes.queue.watch import Watch
+from laneway.lanes.system import SystemHandlers
 from laneway.lanes.transport import Answer
 from laneway.resilience.pipeline import Pipelines
 from laneway.scaling.wire import Demand
@@ -300,7 +302,8 @@ class _Host:
             Projector(store, each, holder="test", metrics=metrics, upcasters=service.upcasters, clock=clock)
             for each in service.projections
         ]
-        deliveries = Deliveries(dispatcher, broker, service.contract.methods, metrics=metrics, clock=clock)
+        watch = Watch(store, clock)
+        deliveries = Deliveries(dispatcher, broker, service.contract.methods, watch=watch, metrics=metrics, clock=clock)
         return cls(service, store, dispatcher, relay, deliveries, broker, publishing, clock, projectors)
 
     async def subscribe(self, hosts: Mapping[str, "_Host"]) -> None:

@@ -51,6 +51,7 @@ class Orders(OrdersService):
 
     async def place_order(self, request: PlaceOrderRequest, call: Call) -> OrderMessage:
         lines, currency = await self._priced(request)
+        call.progress(1, 2, "priced")  # for who has started it and looks on
         await self._check_stock(request)
         order = await call.load(Order, call.derive_key("order"))
         order.place(request, lines, currency)

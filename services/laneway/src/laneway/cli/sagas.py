@@ -90,9 +90,9 @@ def _print(told: Sequence[Mapping[str, Any]]) -> None:
 
 async def _resume(service: str, streams: Sequence[str], data: Path) -> dict[str, list[str]]:
     from laneway.cli.up.state import State
+    from laneway.lanes.everywhere import RESUME
     from laneway.lanes.grpc.channel import GrpcTransport
     from laneway.lanes.outgoing import Lanes
-    from laneway.lanes.system import RESUME
     from laneway.resilience.pipeline import Pipelines
     from laneway.telemetry.metrics import Metrics
     from laneway.telemetry.tracing import Tracing

@@ -23,12 +23,15 @@ from laneway.lanes.backpressure import Backpressure
 from laneway.lanes.claims import Claim, Claims, claim_of
 from laneway.lanes.idempotency_key import checked
 from laneway.lanes.idle import Idle
+from laneway.lanes.operation import caller_told, cancelled
 from laneway.lanes.status import status_of
 from laneway.lanes.transport import Answer
 from laneway.store import DuplicateKey, Store, Transaction, VersionConflict, Write, inbox, operations, outbox
+from laneway.store.operations import Standing
 from laneway.store.outbox import OutboxMessage
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
+from laneway.v1 import system_pb2
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class Arrival:
     key: str | None = None
     message_id: str | None = None
     attempt: int = 1
+    report: Callable[[system_pb2.Progress], None] | None = None
 
 
 class Publishing(Protocol):
@@ -139,7 +143,7 @@ class Dispatcher:
             LanewayError: there is no outcome yet; whoever delivers decides on another attempt.
         """
         message_id = _message_id(arrival)
-        if await inbox.seen(self._store, message_id):
+        if await self.has_ended(method, message_id, arrival.headers):
             self._metrics.duplicate(method.queue_name)
             return
         try:
@@ -151,23 +155,54 @@ class Dispatcher:
         except LanewayError as error:
             if error.transient or method.policy.queue is None:
                 raise
-            await self.fail(method, message_id, error)
+            await self.end(method, message_id, arrival.headers, error)
 
-    async def fail(
-        self, method: Method, message_id: str, error: LanewayError, *, handled: bool = True, expired: bool = False
-    ) -> None:
-        """End a queued call with an error, for whoever asks its operation.
-
-        `handled` messages are done with; a parked one is not, and may be redriven. `expired` ones never started.
+    async def has_ended(self, method: Method, message_id: str, headers: Mapping[str, str]) -> bool:
+        """Whether nothing is left to run of a message. One that its caller wants cancelled, and that has not begun,
+        ends with that.
         """
-        now = self._surroundings.wall_clock()
-        writes = [inbox.record(message_id, method.full_name, now)] if handled else []
-        if method.policy.queue is not None:
-            status = status_of(error).SerializeToString()
-            writes.append(operations.create(message_id, method.full_name, now=now))
-            end = operations.expire if expired else operations.fail
-            writes.append(end(message_id, error=status, now=now))
-        await self._store.commit(writes)
+        if method.policy.queue is None:
+            return await inbox.seen(self._store, message_id)
+        found = await operations.standing(self._store, message_id, caller_told(headers))
+        if found is Standing.UNWANTED:
+            await self.end(method, message_id, headers, cancelled(method.full_name), operations.cancel)
+        return found is not None
+
+    async def end(
+        self,
+        method: Method,
+        message_id: str,
+        headers: Mapping[str, str],
+        error: LanewayError,
+        end: Callable[..., Write] = operations.fail,
+    ) -> None:
+        """Have done with a message whose call failed, expired or was cancelled (`end` of its operation).
+
+        Where another copy was quicker, its outcome stands.
+        """
+        record = inbox.record(message_id, method.full_name, self._surroundings.wall_clock())
+        try:
+            await self._store.commit([record, *self._ended(method, message_id, headers, error, end)])
+        except DuplicateKey:
+            log.debug("has ended already", extra={"id": message_id})
+
+    async def park(self, method: Method, message_id: str, headers: Mapping[str, str], error: LanewayError) -> None:
+        """Tell whoever asks the operation that its call has failed; the message may be redriven."""
+        await self._store.commit(self._ended(method, message_id, headers, error, operations.fail))
+
+    def _ended(
+        self,
+        method: Method,
+        message_id: str,
+        headers: Mapping[str, str],
+        error: LanewayError,
+        end: Callable[..., Write],
+    ) -> list[Write]:
+        if method.policy.queue is None:
+            return []
+        now, status = self._surroundings.wall_clock(), status_of(error).SerializeToString()
+        begin = operations.create(message_id, method.full_name, now=now, caller=caller_told(headers))
+        return [begin, end(message_id, error=status, now=now)]
 
     async def close(self) -> None:
         """Wait for the commits that are under way."""
@@ -217,6 +252,7 @@ class Dispatcher:
             deadline=None if timeout is None else self._surroundings.monotonic() + timeout,
             headers=arrival.headers,
             identity=Identity.of(arrival.headers),
+            report=arrival.report,
         )
 
     @contextmanager
@@ -328,7 +364,8 @@ class Dispatcher:
         if method.policy.queue is not None:
             kind, payload = reply.DESCRIPTOR.full_name, reply.SerializeToString()
             # The operation of a message from another service's outbox is first heard of here.
-            writes.append(operations.create(facts.message_id, method.full_name, now=now))
+            caller = caller_told(facts.headers)
+            writes.append(operations.create(facts.message_id, method.full_name, now=now, caller=caller))
             writes.append(operations.succeed(facts.message_id, reply_type=kind, reply=payload, now=now))
         return writes
 

@@ -7,13 +7,17 @@ from datetime import datetime, timedelta
 from google.longrunning import operations_pb2
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.status_pb2 import Status
 
+from laneway.call import Identity
 from laneway.contract.model import Method, read_path
 from laneway.contract.policy import Priority
-from laneway.errors import FailedPrecondition, InvalidArgument, Violation
-from laneway.store.operations import Operation, State
+from laneway.errors import Cancelled, FailedPrecondition, InvalidArgument, Violation
+from laneway.store.operations import Caller, Operation, State
 from laneway.store.outbox import OutboxMessage
+from laneway.telemetry import names
+from laneway.v1 import system_pb2
 
 PUBLISH_GRACE = 2.0
 """Seconds a committing process has to publish its own messages before the relay does."""
@@ -67,6 +71,21 @@ def operation_name(owner: str, operation: str) -> str:
     return f"operations/{owner}/{operation}"
 
 
+def caller_of(identity: Identity) -> Caller:
+    """Who may ask about an operation that somebody starts."""
+    return Caller(identity.tenant, identity.principal or "")
+
+
+def caller_told(headers: Mapping[str, str]) -> Caller | None:
+    """Who may ask about the operation of a message; nobody, when it is a tick of a schedule."""
+    return None if names.SCHEDULED_AT in headers else caller_of(Identity.of(headers))
+
+
+def cancelled(method: str) -> Cancelled:
+    """How a call ends that was cancelled."""
+    return Cancelled(f"{method} was cancelled by its caller.", reason="OPERATION_CANCELLED")
+
+
 def queued(
     method: Method,
     request: Message,
@@ -108,6 +127,7 @@ def _order_key(method: Method, request: Message, order_by: str | None) -> str | 
 def as_message(owner: str, operation: Operation) -> operations_pb2.Operation:
     """The operation as its callers see it."""
     seen = operations_pb2.Operation(name=operation_name(owner, operation.id))
+    seen.metadata.Pack(_metadata(operation))
     if operation.state is State.SUCCEEDED:
         seen.done = True
         seen.response.CopyFrom(
@@ -117,3 +137,23 @@ def as_message(owner: str, operation: Operation) -> operations_pb2.Operation:
         seen.done = True
         seen.error.CopyFrom(Status.FromString(operation.error))
     return seen
+
+
+def _metadata(operation: Operation) -> system_pb2.OperationMetadata:
+    told = system_pb2.OperationMetadata(
+        method=operation.method or None,
+        state=operation.state.name,
+        create_time=_timestamp(operation.created_at),
+        update_time=_timestamp(operation.updated_at),
+    )
+    if operation.cancelled_at is not None and not operation.done:
+        told.cancelling = True
+    if operation.progress is not None:
+        told.progress.MergeFromString(operation.progress)
+    return told
+
+
+def _timestamp(seconds: float) -> Timestamp:
+    moment = Timestamp()
+    moment.FromMicroseconds(round(seconds * 1e6))
+    return moment

@@ -4,15 +4,13 @@
 fallback, and its attempts to a transport by way of a pipeline; a started call it hands to the caller's own transaction.
 """
 
-import asyncio
 import contextlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar, cast
+from typing import cast
 
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
@@ -22,19 +20,18 @@ from laneway.call import ANONYMOUS, Call, Identity, current_call
 from laneway.contract.model import Method, read_path, write_path
 from laneway.contract.policy import FALLBACK_RESERVE, Priority
 from laneway.contract.tuning import Tuning
-from laneway.errors import DeadlineExceeded, FailedPrecondition, LanewayError, NotFound
+from laneway.errors import LanewayError
+from laneway.lanes.everywhere import EVERYWHERE, START
 from laneway.lanes.fallback import Fallbacks, Own, Question
 from laneway.lanes.idle import Idle
 from laneway.lanes.operation import NOW, Timing, operation_name, queued, timing
-from laneway.lanes.status import error_from
-from laneway.lanes.system import EVERYWHERE, GET_OPERATION, START, start_request
+from laneway.lanes.started import Operations, Started
+from laneway.lanes.system import start_request
 from laneway.lanes.transport import Answer, Transport
 from laneway.resilience.pipeline import Attempt, Pipeline, Pipelines
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
-
-Res = TypeVar("Res", bound=Message)
 
 
 class Lanes:
@@ -191,7 +188,7 @@ class Lanes:
         priority: Priority | None = None,
         timeout: float | None = None,
         identity: Identity | None = None,
-    ) -> "Started[Message]":
+    ) -> Started[Message]:
         """Queue a call: in the caller's own transaction where it has one, otherwise with its owner.
 
         `timeout` (seconds) is how long the owner's acceptance may take, within the contract's ceiling.
@@ -214,7 +211,7 @@ class Lanes:
         key: str | None,
         when: Timing = NOW,
         timeout: float | None = None,
-    ) -> "Started[Message]":
+    ) -> Started[Message]:
         if caller is None or not caller.has_store:
             return await self._accept(method, request, key, who, when, timeout)
         method.check(request)
@@ -229,40 +226,16 @@ class Lanes:
         message = queued(method, request, operation, headers, caller.now(), when)
         collect = caller.start if when.is_now and message.order_key is None else caller.start_later
         collect(message, span)
-        return Started(operation_name(method.owner, operation), method, self)
+        return Started(operation_name(method.owner, operation), method, Operations(self, who))
 
     async def _accept(
         self, method: Method, request: Message, key: str | None, who: Identity, when: Timing, timeout: float | None
-    ) -> "Started[Message]":
+    ) -> Started[Message]:
         start = start_request(method, request, when)
         key = key or str(uuid.uuid4())
         answer = await self.call(START.at(method.owner), start, key=key, timeout=timeout, identity=who)
         operation = cast(operations_pb2.Operation, answer.message)
-        return Started(operation.name, method, self)
-
-    async def operation(self, owner: str, name: str) -> operations_pb2.Operation:
-        """Look an operation up at its owner."""
-        request = operations_pb2.GetOperationRequest(name=name)
-        answer = await self.call(GET_OPERATION.at(owner), request)
-        return cast(operations_pb2.Operation, answer.message)
-
-    async def wait(self, owner: str, name: str, timeout: float) -> operations_pb2.Operation:
-        """Poll an operation until it is done.
-
-        An operation that its owner does not know yet was minted by a caller whose message is still on its way.
-        """
-        pause = 0.02
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    with contextlib.suppress(NotFound):
-                        operation = await self.operation(owner, name)
-                        if operation.done:
-                            return operation
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 1.5, 0.5)
-        except TimeoutError:
-            raise DeadlineExceeded(f"{name} has not ended within {timeout:g} s; ask again later.") from None
+        return Started(operation.name, method, Operations(self, who))
 
     def _deadline(self, method: Method, timeout: float | None, caller: Call | None) -> float:
         granted = self._tuning.of(method).granted(timeout)
@@ -310,34 +283,3 @@ def _new_key(method: Method, step: str | None, caller: Call | None) -> str:
     if caller is None:
         return str(uuid.uuid4())
     return caller.derive_key(step or method.full_name)
-
-
-@dataclass(frozen=True, slots=True)
-class Started(Generic[Res]):
-    """A queued call that was accepted: its operation."""
-
-    name: str
-    method: Method
-    lanes: Lanes
-
-    async def result(self, *, timeout: float) -> Res:
-        """Wait for the answer, at most `timeout` seconds.
-
-        Raises:
-            LanewayError: what the call ended with.
-            DeadlineExceeded: it has not ended by then.
-            FailedPrecondition: waited for inside a worker, where it would hold a slot that the work may need.
-        """
-        caller = current_call.get()
-        if caller is not None and caller.facts.message_id is not None:
-            raise FailedPrecondition(
-                f"Waiting for {self.method.full_name} inside a worker could deadlock its slots; "
-                "react to its completion event instead.",
-                reason="WAIT_IN_WORKER",
-            )
-        operation = await self.lanes.wait(self.method.owner, self.name, timeout)
-        if operation.HasField("error"):
-            raise error_from(operation.error)
-        reply = self.method.output()
-        operation.response.Unpack(reply)
-        return cast(Res, reply)

@@ -1,4 +1,4 @@
-"""Deletes kept answers whose time is over: a little at a time, by one process of a service at a time."""
+"""Deletes kept answers and operations whose time is over: a little at a time, by one process of a service at a time."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from laneway.errors import LanewayError
-from laneway.store import Store, idempotency, leases
+from laneway.store import Store, idempotency, leases, operations
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,13 @@ BATCH = 500
 class Retention:
     """The sweeper of one service's database."""
 
-    def __init__(self, store: Store, *, holder: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: Store, *, holder: str, keep_operations: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`keep_operations` is for how many seconds an operation stays after its end."""
         self._store = store
         self._holder = holder
+        self._keep_operations = keep_operations
         self._clock = clock
 
     async def run(self) -> None:
@@ -40,6 +44,9 @@ class Retention:
         now = self._clock()
         while (until := await idempotency.expired(self._store, now, BATCH)) is not None:
             await self._store.commit([idempotency.sweep(until)])
+        ended = now - self._keep_operations
+        while (until := await operations.over(self._store, ended, BATCH)) is not None:
+            await self._store.commit([operations.sweep(until)])
 
     async def _mine(self) -> bool:
         now = self._clock()

@@ -1,13 +1,12 @@
 """The system services that every service answers besides its own contract.
 
 `laneway.v1.Acceptor` takes queued calls for callers without a database, `laneway.v1.Subscriptions` registers
-subscribers of the service's events, `google.longrunning.Operations` tells how queued calls ended,
+subscribers of the service's events, `google.longrunning.Operations` (`operations.py`) tells how queued calls stand,
 `laneway.v1.Sagas` lets a saga that got stuck act again.
 """
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,11 +16,13 @@ from google.protobuf.message import DecodeError, Message
 from opentelemetry.trace import SpanKind
 
 from laneway.call import Call
-from laneway.contract.model import Contract, Method, method_of, owner_of, path_problem, published
+from laneway.contract.model import Contract, Method, owner_of, path_problem, published
 from laneway.contract.policy import Priority
 from laneway.domain.saga import Action, Saga
 from laneway.errors import InvalidArgument, NotFound
-from laneway.lanes.operation import Timing, as_message, operation_name, queued
+from laneway.lanes.everywhere import ALL, REGISTER, RESUME, START
+from laneway.lanes.operation import Timing, caller_of, operation_name, queued
+from laneway.lanes.operations import OperationHandlers
 from laneway.store import Store, operations, subscriptions
 from laneway.telemetry import names
 from laneway.telemetry.tracing import Tracing
@@ -29,30 +30,6 @@ from laneway.v1 import call_pb2, saga_pb2, system_pb2
 
 Act = Callable[[Any, Action], Awaitable[None]]
 """How a service does what a saga of its says."""
-
-
-@dataclass(frozen=True, slots=True)
-class SystemMethod:
-    """A method that each service answers for itself."""
-
-    method: Method
-
-    def at(self, owner: str) -> Method:
-        """The method as a given service answers it."""
-        return replace(self.method, owner=owner)
-
-
-def _of(file: Any, service: str, name: str) -> SystemMethod:
-    return SystemMethod(replace(method_of(file.services_by_name[service].methods_by_name[name]), safe=True, http=()))
-
-
-START = _of(system_pb2.DESCRIPTOR, "Acceptor", "Start")
-REGISTER = _of(system_pb2.DESCRIPTOR, "Subscriptions", "Register")
-GET_OPERATION = _of(operations_pb2.DESCRIPTOR, "Operations", "GetOperation")
-RESUME = _of(saga_pb2.DESCRIPTOR, "Sagas", "Resume")
-
-EVERYWHERE = frozenset(system.method.service_name for system in (START, REGISTER, GET_OPERATION))
-"""The names of the services that every service answers, and that no contract declares calls of."""
 
 
 def start_request(method: Method, request: Message, when: Timing) -> system_pb2.StartRequest:
@@ -106,13 +83,13 @@ class SystemHandlers:
         return {
             START.method.full_name: self.start,
             REGISTER.method.full_name: self.register,
-            GET_OPERATION.method.full_name: self.get_operation,
             RESUME.method.full_name: self.resume_saga,
+            **OperationHandlers(self._service, self._store).handlers,
         }
 
     @property
     def methods(self) -> dict[str, Method]:
-        return {system.method.full_name: system.at(self._service) for system in _ALL}
+        return {system.method.full_name: system.at(self._service) for system in ALL}
 
     async def start(self, request: system_pb2.StartRequest, call: Call) -> operations_pb2.Operation:
         """Accept a queued call: its operation and its message, in one transaction."""
@@ -134,7 +111,15 @@ class SystemHandlers:
         self._tracing.inject(headers, span)
         when = _timing(request)
         message = queued(method, payload, operation, headers, call.now(), when)
-        call.execute_write(operations.create(operation, method.full_name, now=call.now(), start_by=message.start_by))
+        call.execute_write(
+            operations.create(
+                operation,
+                method.full_name,
+                now=call.now(),
+                caller=caller_of(call.identity),
+                start_by=message.start_by,
+            )
+        )
         collect = call.start if when.is_now and message.order_key is None else call.start_later
         collect(message, span)
         return operations_pb2.Operation(name=operation_name(self._service, operation))
@@ -168,13 +153,6 @@ class SystemHandlers:
         if order_by and (problem := path_problem(descriptor, order_by)):
             raise InvalidArgument(f"order_by `{order_by}`: {problem}.", reason="ORDER_UNKNOWN")
 
-    async def get_operation(self, request: operations_pb2.GetOperationRequest, _: Call) -> operations_pb2.Operation:
-        """How a queued call stands."""
-        found = await operations.get(self._store, request.name.rsplit("/", 1)[-1])
-        if found is None:
-            raise NotFound(f"{self._service} knows no operation {request.name}.", reason="OPERATION_UNKNOWN")
-        return as_message(self._service, found)
-
     async def resume_saga(self, request: saga_pb2.ResumeSagaRequest, call: Call) -> saga_pb2.ResumeSagaResponse:
         """Do once more what a saga says is due."""
         kind, id = self._saga(request.stream)
@@ -193,6 +171,3 @@ class SystemHandlers:
                 return kind, stream.removeprefix(kind.stream(""))
         known = ", ".join(f"{kind.stream('')}…" for kind in self._sagas) or "none"
         raise InvalidArgument(f"{self._service} has no sagas whose stream is like {stream}; it has: {known}.")
-
-
-_ALL = (START, REGISTER, GET_OPERATION, RESUME)

@@ -156,6 +156,9 @@ idempotency = Table(
     Column("headers", JSON(none_as_null=True)),
 )
 
+OPERATION_IS_OVER = "state <> 'pending' OR method = ''"
+"""It has ended; or it is only a wish to cancel something that has not been heard of."""
+
 operations = Table(
     "operations",
     metadata,
@@ -168,6 +171,13 @@ operations = Table(
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("start_by", Double),
+    # Who started it: NULL is nobody, the empty text anonymous.
+    Column("tenant", Text, server_default=text("''")),
+    Column("principal", Text, server_default=text("''")),
+    Column("progress", LargeBinary),
+    Column("cancelled_at", Double),
+    Index("operations_by_caller", "tenant", "principal", "created_at", "id"),
+    _index("operations_over", "updated_at", where=OPERATION_IS_OVER),
 )
 
 leases = Table(

@@ -4,6 +4,7 @@ from google.longrunning import operations_pb2 as _operations_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from laneway.v1 import call_pb2 as _call_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -44,3 +45,45 @@ class RegisterRequest(_message.Message):
 class RegisterResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("done", "total", "note", "time")
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    done: float
+    total: float
+    note: str
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, done: _Optional[float] = ..., total: _Optional[float] = ..., note: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class OperationMetadata(_message.Message):
+    __slots__ = ("method", "state", "create_time", "update_time", "cancelling", "progress")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[OperationMetadata.State]
+        PENDING: _ClassVar[OperationMetadata.State]
+        SUCCEEDED: _ClassVar[OperationMetadata.State]
+        FAILED: _ClassVar[OperationMetadata.State]
+        EXPIRED: _ClassVar[OperationMetadata.State]
+        CANCELLED: _ClassVar[OperationMetadata.State]
+    STATE_UNSPECIFIED: OperationMetadata.State
+    PENDING: OperationMetadata.State
+    SUCCEEDED: OperationMetadata.State
+    FAILED: OperationMetadata.State
+    EXPIRED: OperationMetadata.State
+    CANCELLED: OperationMetadata.State
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CANCELLING_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    state: OperationMetadata.State
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    cancelling: bool
+    progress: Progress
+    def __init__(self, method: _Optional[str] = ..., state: _Optional[_Union[OperationMetadata.State, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancelling: _Optional[bool] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ...) -> None: ...

@@ -16,6 +16,8 @@ from laneway.lanes.dispatch import Arrival, Dispatcher
 from laneway.lanes.queue.broker import Broker, Outcome, Report
 from laneway.lanes.queue.envelope import Delivery
 from laneway.lanes.queue.outages import Outages
+from laneway.lanes.queue.watch import Run, Unwanted, Watch
+from laneway.store import operations
 from laneway.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ class Deliveries:
         broker: Broker,
         methods: Mapping[str, Method],
         *,
+        watch: Watch,
         metrics: Metrics,
         clock: Callable[[], float],
         tuning: Tuning | None = None,
@@ -38,6 +41,7 @@ class Deliveries:
         self._dispatcher = dispatcher
         self._broker = broker
         self._methods = methods
+        self._watch = watch
         self._metrics = metrics
         self._clock = clock
         self._tuning = tuning or Tuning()
@@ -98,18 +102,27 @@ class Deliveries:
             cause = f"{method.full_name} has no queue any more"
             return Report(id=delivery.id, outcome=Outcome.PARK, attempt=delivery.attempt, error=cause)
         attempt = max(copies, delivery.attempt)
+        late = delivery.start_by is not None and self._clock() > delivery.start_by
         try:
+            if (late or attempt > work.max_attempts) and await self._has_ended(method, delivery):
+                return Report(id=delivery.id, outcome=Outcome.DONE)
             if attempt > work.max_attempts:
                 # Counted at its start and never reported: each run took its process down.
                 raise InvalidArgument(f"It began {attempt - 1} times and never ended.", reason="NEVER_ENDED")
-            if delivery.start_by is not None and self._clock() > delivery.start_by:
+            if late:
                 return await self._expired(method, delivery)
-            await self._deliver(method, delivery, attempt)
+            async with self._watch.over(method, delivery) as run:
+                await self._deliver(method, delivery, attempt, run)
+        except Unwanted as unwanted:
+            await self._dispatcher.end(method, delivery.id, delivery.headers, unwanted.error, operations.cancel)
         except LanewayError as error:
             return await self._failed(method, work, delivery, attempt, error)
         return Report(id=delivery.id, outcome=Outcome.DONE)
 
-    async def _deliver(self, method: Method, delivery: Delivery, attempt: int) -> None:
+    async def _has_ended(self, method: Method, delivery: Delivery) -> bool:
+        return await self._dispatcher.has_ended(method, delivery.id, delivery.headers)
+
+    async def _deliver(self, method: Method, delivery: Delivery, attempt: int, run: Run) -> None:
         try:
             request = method.input.FromString(delivery.payload)
         except DecodeError:
@@ -119,12 +132,13 @@ class Deliveries:
             headers=delivery.headers,
             message_id=delivery.id,
             attempt=attempt,
+            report=run.report,
         )
         await self._dispatcher.deliver(method, request, arrival)
 
     async def _expired(self, method: Method, delivery: Delivery) -> Report:
         error = DeadlineExceeded(f"{method.full_name} was not started in time.", reason="START_EXPIRED")
-        await self._dispatcher.fail(method, delivery.id, error, expired=True)
+        await self._dispatcher.end(method, delivery.id, delivery.headers, error, operations.expire)
         log.warning("expired", extra={"method": method.full_name, "id": delivery.id})
         return Report(id=delivery.id, outcome=Outcome.DONE)
 
@@ -138,7 +152,7 @@ class Deliveries:
             log.info("trying again later", extra={**facts, "delay": round(delay, 3)})
             return Report(id=delivery.id, outcome=Outcome.RETRY, attempt=attempt, delay=delay, error=cause)
         log.error("giving up", extra=facts)
-        await self._dispatcher.fail(method, delivery.id, error, handled=False)
+        await self._dispatcher.park(method, delivery.id, delivery.headers, error)
         return Report(id=delivery.id, outcome=Outcome.PARK, attempt=min(attempt, work.max_attempts), error=cause)
 
 

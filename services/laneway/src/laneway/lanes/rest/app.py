@@ -29,6 +29,7 @@ from laneway.lanes.rest.binding import JSON, Binding
 from laneway.lanes.rest.codec import JsonCodec
 from laneway.lanes.rest.incoming import Attended, ClientGone, Incoming
 from laneway.lanes.rest.openapi import document
+from laneway.lanes.rest.operations import OperationRoutes
 from laneway.lanes.rest.options import EdgeOptions
 from laneway.lanes.rest.reply import Reply, Streamed, failure
 from laneway.lanes.rest.router import Match, Router
@@ -39,7 +40,6 @@ from laneway.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
-_OPERATION = re.compile(r"/v1/operations/([\w-]+)/([\w:.-]+)")
 _PATH_PARAMETER = re.compile(r"\{[^}]*\}")
 
 Authenticate = Callable[[Mapping[str, str]], Awaitable[Identity]]
@@ -126,8 +126,8 @@ class Transcoder:
     ) -> None:
         self._lanes = lanes
         self._router = router
-        # Whose operations may be asked for: what the public names must not choose where we connect to.
-        self._owners = {each.method.owner for each in router.bindings if each.method.policy.queue is not None}
+        owners = {each.method.owner for each in router.bindings if each.method.policy.queue is not None}
+        self._operations = OperationRoutes(lanes, owners, self._caller)
         self._tracing = tracing
         self._metrics = metrics
         self._codec = codec
@@ -179,7 +179,7 @@ class Transcoder:
     async def _answer(self, match: Match | None, request: Incoming, receive: Receive) -> Reply | Streamed:
         if match is None:
             with self._metrics.call("server", NO_ROUTE, "rest"):
-                return await self._unmatched(request)
+                return await self._unmatched(request, receive)
         binding = match.binding
         method = binding.method
         with self._metrics.call("server", method.full_name, "rest"):
@@ -201,13 +201,12 @@ class Transcoder:
     async def _caller(self, request: Incoming) -> Identity:
         return ANONYMOUS if self._authenticate is None else await self._authenticate(request.headers)
 
-    async def _unmatched(self, request: Incoming) -> Reply:
-        operation = _OPERATION.fullmatch(request.path)
-        if operation and request.verb == "GET" and operation[1] in self._owners:
-            owner, id = operation.groups()
-            found = await self._lanes.operation(owner, f"operations/{owner}/{id}")
-            return Reply(self._codec.encode(found))
-        allowed = self._router.allowed(request.path)
+    async def _unmatched(self, request: Incoming, receive: Receive) -> Reply:
+        if request.verb in self._operations.allowed(request.path):
+            await request.body()  # `{}`, as AIP-151 has it, or nothing
+            async with Attended(receive):
+                return Reply(self._codec.encode(await self._operations.answer(request)))
+        allowed = [*self._router.allowed(request.path), *self._operations.allowed(request.path)]
         if allowed:
             error: LanewayError = Unimplemented(
                 f"{request.path} has no {request.verb}; it has {', '.join(allowed)}.", reason="METHOD_NOT_ALLOWED"

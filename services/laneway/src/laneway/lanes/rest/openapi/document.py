@@ -10,7 +10,7 @@ from laneway.contract.comments import Comments
 from laneway.contract.model import descriptor_of
 from laneway.lanes.rest.binding import Binding
 from laneway.lanes.rest.openapi.constraints import Schema
-from laneway.lanes.rest.openapi.operations import components, looked_up, operation
+from laneway.lanes.rest.openapi.operations import components, operation, queued_calls
 from laneway.lanes.rest.openapi.parameters import Names, names_of, path_of
 from laneway.lanes.rest.openapi.schemas import Schemas
 
@@ -36,7 +36,7 @@ def document(bindings: Sequence[Binding], routers: Schema, *, lenient: bool) -> 
         place.setdefault(binding.verb.lower(), operation(binding, schemas, unique, names))
     queued = sorted({binding.method.owner for binding in told if binding.method.policy.queue is not None})
     if queued:
-        paths["/v1/operations/{service}/{id}"] = looked_up(queued)
+        paths |= queued_calls(queued)
     own = routers.get("components", {})
     known = {**own.get("schemas", {}), **components(), **dict(sorted(schemas.components.items()))}
     return {**routers, "paths": paths, "components": {**own, "schemas": known}, "tags": _tags(told, schemas.comments)}

@@ -62,20 +62,43 @@ def operation(binding: Binding, schemas: Schemas, name: str, wildcards: Names) -
 
 def components() -> Schema:
     """What operations refer to besides the contract's messages."""
-    return {ERROR: _ERROR, OPERATION: _OPERATION}
+    return {ERROR: _ERROR, OPERATION: _OPERATION, f"{OPERATION}s": _OPERATIONS}
 
 
-def looked_up(owners: list[str]) -> Schema:
-    """The path at which a queued call tells how it stands."""
-    parameters = [
-        {"name": "service", "in": "path", "required": True, "schema": {"type": "string", "enum": owners}},
-        {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": r"^[\w:.-]+$"}},
-    ]
-    said = "How a call stands that was answered with 202."
-    told = {"description": "It is done, or not yet.", "content": _json(_reference(OPERATION))}
-    errors = {str(status): _failure(_ERRORS[status], status) for status in (404, 503, 504)}
+def queued_calls(owners: list[str]) -> Schema:
+    """The paths at which queued calls tell how they stand, and are cancelled."""
+    service = {"name": "service", "in": "path", "required": True, "schema": {"type": "string", "enum": owners}}
+    id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": r"^[\w.-]+$"}}
+    one, told = [service, id], _told("It is done, or not yet.", _reference(OPERATION))
+    wait = {"name": "X-Request-Timeout", "in": "header", "description": "Seconds.", "schema": {"type": "number"}}
+    said = "How a call stands when it has ended, or after a while."
+    done = _told("It is so.", {"type": "object"})
+    page = _told("Some of them.", _reference(f"{OPERATION}s"))
+    return {
+        "/v1/operations/{service}": {
+            "get": _asked("ListOperations", "The caller's calls, the newest first.", [service, *_LISTED], page)
+        },
+        "/v1/operations/{service}/{id}": {
+            "get": _asked("GetOperation", "How a call stands that was answered with 202.", one, told),
+            "delete": _asked("DeleteOperation", "Forget a call that has ended.", one, done),
+        },
+        "/v1/operations/{service}/{id}:cancel": {
+            "post": _asked("CancelOperation", "Cancel a call that has not ended.", one, done)
+        },
+        "/v1/operations/{service}/{id}:wait": {"post": _asked("WaitOperation", said, [*one, wait], told)},
+    }
+
+
+def _told(text: str, schema: Schema) -> Schema:
+    return {"description": text, "content": _json(schema)}
+
+
+def _asked(name: str, summary: str, parameters: list[Schema], told: Schema) -> Schema:
+    errors = {str(each): _failure(_ERRORS[each], each) for each in (400, 404, 503, 504)}
     responses = {"200": told, **errors, "default": _failure("What went wrong.", 0)}
-    return {"get": {"operationId": "GetOperation", "summary": said, "parameters": parameters, "responses": responses}}
+    if name == "ListOperations":
+        responses["401"] = _failure("Nobody is named whose calls they are.", 401)
+    return {"operationId": name, "summary": summary, "parameters": parameters, "responses": responses}
 
 
 def _body(binding: Binding, schemas: Schemas) -> Schema | None:
@@ -210,6 +233,27 @@ _OPERATION: Schema = {
         "done": {"type": "boolean"},
         "error": _STATUS,
         "response": {"type": "object", "description": "The answer, with its type as `@type`."},
-        "metadata": {"type": "object"},
+        "metadata": {
+            "type": "object",
+            "description": "`laneway.v1.OperationMetadata`: its method, state and times, and how far its handler is.",
+        },
     },
 }
+_OPERATIONS: Schema = {
+    "description": "A page of calls that were accepted.",
+    "type": "object",
+    "properties": {
+        "operations": {"type": "array", "items": _reference(OPERATION)},
+        "nextPageToken": {"type": "string", "description": "Of the next page, if there is one."},
+    },
+}
+_LISTED: list[Schema] = [
+    {
+        "name": "filter",
+        "in": "query",
+        "description": 'Such as `done = false AND method = "shop.orders.v1.Orders.PlaceOrder"`.',
+        "schema": {"type": "string"},
+    },
+    {"name": "pageSize", "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 99999}},
+    {"name": "pageToken", "in": "query", "schema": {"type": "string"}},
+]
