@@ -224,6 +224,18 @@ async def test_another_who_cancels_what_is_on_its_way_changes_nothing(lane, lane
         await Operations(lanes, BOB).get(started.name)
 
 
+async def test_another_who_cancels_what_runs_changes_nothing(lane, lanes, tidying) -> None:
+    started = await start_elsewhere(lane, lanes, ANN)
+    running = await begin(lane)
+    await tidying.entered.wait()
+    await Operations(lanes, BOB).cancel(started.name)
+    await lane.watch.look()
+    tidying.go_on.set()
+    await running
+    assert not tidying.cancelled
+    assert (await started.result(timeout=5)).text == "tidied"
+
+
 async def test_who_cancels_what_is_on_its_way_has_it_never_begin(lane, lanes, tidying) -> None:
     await Operations(lanes, ANN).cancel("operations/shelf/m1")
     started = await start_elsewhere(lane, lanes, ANN)
