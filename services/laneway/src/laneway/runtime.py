@@ -102,7 +102,7 @@ def run(name: str, role: str, settings: Settings) -> None:
         ConfigurationError: the service, the role or its surroundings are not as they must be.
     """
     logs.configure(name, settings.log_format, settings.log_level)
-    disable_created_metrics()  # a second series for each counter, which nobody asks for
+    disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
     factory = factory_of(name)
     if role == "worker":
         run_worker(name, factory, settings)
