@@ -97,7 +97,7 @@ def test_a_breaker_can_be_forced_open_by_the_deployment(methods: dict[str, Metho
     ("text", "sentence"),
     [
         ("defaults: [", "is not YAML"),
-        ("- 1", "holds `defaults`, `services` and `methods`"),
+        ("- 1", "holds `defaults`, `services`, `methods` and `logs`"),
         ("method: {}", "unknown: method"),
         ("methods: [a]", "`methods` maps full names"),
         ("defaults: {deadlin: 1s}", "defaults cannot be read"),
@@ -108,6 +108,8 @@ def test_a_breaker_can_be_forced_open_by_the_deployment(methods: dict[str, Metho
         ("methods: {a.B.C: {queue: {name: other}}}", "`queue.name` of a.B.C is the contract's"),
         ("defaults: {max_deadline: 60s}", "`max_deadline` of defaults is the contract's"),
         ("defaults: {fallback: {queue: true}}", "`fallback.queue` of defaults is the contract's"),
+        ("logs: [a]", "`logs` maps names"),
+        ("logs: {laneway.lanes: LOUD}", "the level 'LOUD' for laneway.lanes; write DEBUG"),
         ("defaults: {errors: [X]}", "`errors` of defaults is the contract's"),
     ],
 )
@@ -131,6 +133,18 @@ def test_a_new_file_is_taken_over_and_a_bad_one_refused_as_a_whole(
     assert tuning.look()
     assert tuning.of(methods["Get"]).deadline == 1
     assert not tuning.look()
+
+
+def test_levels_of_logs_are_told_with_each_file_that_is_taken_over(folder: Path) -> None:
+    told: list[object] = []
+    write(folder, 1, "logs: {laneway.lanes: DEBUG}")
+    tuning = Tuning(folder, levels=told.append)
+    write(folder, 2, "logs: {laneway.lanes: NOISY}")
+    tuning.look()
+    write(folder, 3, "defaults: {deadline: 1s}")
+    tuning.look()
+
+    assert told == [{"laneway.lanes": "DEBUG"}, {}]
 
 
 async def test_it_looks_again_while_running(

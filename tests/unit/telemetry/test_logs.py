@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from laneway.telemetry import logs
+from laneway.telemetry.logs import Levels
 from laneway.telemetry.tracing import Tracing
 
 
@@ -63,3 +64,22 @@ def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[st
     logging.getLogger("laneway.x").info("chatter")
 
     assert capsys.readouterr().err == ""
+
+
+def test_levels_of_modules_change_while_running_and_come_back(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("orders", "text", "INFO")
+    levels, one, other = Levels(), logging.getLogger("laneway.test.one"), logging.getLogger("laneway.test.other")
+
+    def said() -> list[str]:
+        one.debug("one")
+        other.warning("other")
+        return [line.split()[-1] for line in capsys.readouterr().err.splitlines()]
+
+    assert said() == ["other"]
+    levels.set({"laneway.test.one": "DEBUG", "laneway.test.other": "ERROR"})
+    assert said() == ["one"]
+    levels.set({"laneway.test.one": "DEBUG"})
+    assert said() == ["one", "other"]
+    levels.set({})
+    assert said() == ["other"]
+    assert one.level == logging.NOTSET

@@ -158,7 +158,7 @@ async def process(name: str, role: str, factory: Factory, settings: Settings) ->
         tracing = Tracing.for_settings(name, settings)
         stack.callback(tracing.shutdown)
         metrics, health = Metrics(), Health(asyncio.get_running_loop())
-        tuning = Tuning(settings.policy_folder, refused=metrics.policy_file)
+        tuning = Tuning(settings.policy_folder, refused=metrics.policy_file, levels=logs.Levels().set)
         if settings.admin_port is not None:
             stack.enter_context(serve_admin(health, metrics.render, host=settings.host, port=settings.admin_port))
         transport = GrpcTransport(settings.target)

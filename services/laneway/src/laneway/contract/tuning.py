@@ -6,6 +6,7 @@ services:
   shop.inventory.v1.Inventory: {retry: {max_attempts: 2}}
 methods:
   shop.inventory.v1.Inventory.CheckStock: {deadline: 0.5s, breaker: {open_time: 5s}}
+logs: {laneway.lanes.queue: DEBUG}             # levels of single modules
 ```
 
 Values are those of `laneway.v1.CallPolicy` in ProtoJSON. What a call means (its key, its queue, its errors) is the
@@ -41,6 +42,10 @@ _TUNABLE: Mapping[str, set[str] | None] = {
 """What may be tuned: a field of the policy, whole or some of its own fields."""
 
 
+_SECTIONS = {"defaults", "services", "methods", "logs"}
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
 def is_tunable(path: str) -> bool:
     """Whether a deployment may set what is at this path of the policy."""
     part, _, field = path.partition(".")
@@ -60,12 +65,14 @@ class Layers:
             content = yaml.safe_load(text) or {}
         except yaml.YAMLError as error:
             raise ConfigurationError(f"{FILE} is not YAML: {' '.join(str(error).split())}.") from None
-        if not isinstance(content, dict) or (unknown := set(content) - {"defaults", "services", "methods"}):
+        if not isinstance(content, dict) or (unknown := set(content) - _SECTIONS):
             what = f"unknown: {', '.join(sorted(map(str, unknown)))}" if isinstance(content, dict) else "a list"
-            raise ConfigurationError(f"{FILE} holds `defaults`, `services` and `methods` ({what}).")
+            raise ConfigurationError(f"{FILE} holds `defaults`, `services`, `methods` and `logs` ({what}).")
         self._defaults = _parsed("defaults", content.get("defaults"))
         self._services = _each("services", content.get("services"))
         self._methods = _each("methods", content.get("methods"))
+        self.logs = _levels(content.get("logs"))
+        """Levels of loggers, by their names."""
         self._refuse_problems()
 
     def over(self, method: Method) -> Iterator[Layer]:
@@ -106,15 +113,23 @@ class Layers:
 class Tuning:
     """The policy in force of each method of a process.
 
-    `refused` hears after each look at a new file whether it was refused: what lies there is not in force then.
+    `refused` hears after each look at a new file whether it was refused: what lies there is not in force then. `levels`
+    hears of the levels of logs that a file sets, at the start and with each that is taken over.
 
     Raises:
         ConfigurationError: the file that is there at the start is not valid.
     """
 
-    def __init__(self, folder: Path | None = None, *, refused: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        refused: Callable[[bool], None] = lambda _: None,
+        levels: Callable[[Mapping[str, str]], None] = lambda _: None,
+    ) -> None:
         self._file = None if folder is None else folder / FILE
         self._refused = refused
+        self._levels = levels
         self._seen: tuple[int, int] | None = None
         self._layers = Layers()
         self._policies: dict[str, Policy] = {}
@@ -127,6 +142,7 @@ class Tuning:
                 raise ConfigurationError(
                     f"{self._file} cannot be read ({error}); correct it, or LANEWAY_POLICY_FOLDER."
                 ) from None
+            self._levels(self._layers.logs)
 
     def of(self, method: Method) -> Policy:
         """What the deployment makes of a method's policy.
@@ -158,6 +174,7 @@ class Tuning:
             return False
         self._layers, self._policies = layers, policies
         self._refused(False)
+        self._levels(layers.logs)
         log.info("policy file taken over", extra={"file": str(self._file)})
         return True
 
@@ -180,6 +197,15 @@ def _each(section: str, content: Any) -> dict[str, Layer]:
     if content is not None and not isinstance(content, dict):
         raise ConfigurationError(f"{FILE}: `{section}` maps full names to policies.")
     return {str(name): _parsed(str(name), value) for name, value in (content or {}).items()}
+
+
+def _levels(content: Any) -> dict[str, str]:
+    if content is not None and not isinstance(content, dict):
+        raise ConfigurationError(f"{FILE}: `logs` maps names of modules to levels.")
+    for name, level in (content or {}).items():
+        if not isinstance(name, str) or level not in _LEVELS:
+            raise ConfigurationError(f"{FILE}: `logs` has the level {level!r} for {name}; write {', '.join(_LEVELS)}.")
+    return dict(content or {})
 
 
 def _parsed(name: str, content: Any) -> Layer:

@@ -25,23 +25,31 @@ _sym_db = _symbol_database.Default()
 from laneway.v1 import call_pb2 as laneway_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fshop/fulfilment/v1/events.proto\x12\x12shop.fulfilment.v1\x1a\x15laneway/v1/call.proto\"v\n\x0cOrderShipped\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x65mail\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08tracking\x18\x03 \x01(\tH\x02\x88\x01\x01:\x06\x8a\x92&\x02\x08\x01\x42\x08\n\x06_orderB\x08\n\x06_emailB\x0b\n\t_tracking\"s\n\rOrderRejected\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x65mail\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06reason\x18\x03 \x01(\tH\x02\x88\x01\x01:\x06\x8a\x92&\x02\x08\x01\x42\x08\n\x06_orderB\x08\n\x06_emailB\t\n\x07_reason\"\xca\x02\n\x0f\x46ulfilmentBegun\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x65mail\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x17\n\ncard_token\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x18\n\x0btotal_minor\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x37\n\x05items\x18\x06 \x03(\x0b\x32(.shop.fulfilment.v1.FulfilmentBegun.Item\x1aL\n\x04Item\x12\x14\n\x07product\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\n\n\x08_productB\x0b\n\t_quantityB\x08\n\x06_orderB\x08\n\x06_emailB\r\n\x0b_card_tokenB\x0e\n\x0c_total_minorB\x0b\n\t_currencyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fshop/fulfilment/v1/events.proto\x12\x12shop.fulfilment.v1\x1a\x15laneway/v1/call.proto\"{\n\x0cOrderShipped\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x17\n\x05\x65mail\x18\x02 \x01(\tB\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x15\n\x08tracking\x18\x03 \x01(\tH\x02\x88\x01\x01:\x06\x8a\x92&\x02\x08\x01\x42\x08\n\x06_orderB\x08\n\x06_emailB\x0b\n\t_tracking\"x\n\rOrderRejected\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x17\n\x05\x65mail\x18\x02 \x01(\tB\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x13\n\x06reason\x18\x03 \x01(\tH\x02\x88\x01\x01:\x06\x8a\x92&\x02\x08\x01\x42\x08\n\x06_orderB\x08\n\x06_emailB\t\n\x07_reason\"\xd4\x02\n\x0f\x46ulfilmentBegun\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x17\n\x05\x65mail\x18\x02 \x01(\tB\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x1c\n\ncard_token\x18\x03 \x01(\tB\x03\x80\x01\x01H\x02\x88\x01\x01\x12\x18\n\x0btotal_minor\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x37\n\x05items\x18\x06 \x03(\x0b\x32(.shop.fulfilment.v1.FulfilmentBegun.Item\x1aL\n\x04Item\x12\x14\n\x07product\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\n\n\x08_productB\x0b\n\t_quantityB\x08\n\x06_orderB\x08\n\x06_emailB\r\n\x0b_card_tokenB\x0e\n\x0c_total_minorB\x0b\n\t_currencyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shop.fulfilment.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ORDERSHIPPED'].fields_by_name['email']._loaded_options = None
+  _globals['_ORDERSHIPPED'].fields_by_name['email']._serialized_options = b'\200\001\001'
   _globals['_ORDERSHIPPED']._loaded_options = None
   _globals['_ORDERSHIPPED']._serialized_options = b'\212\222&\002\010\001'
+  _globals['_ORDERREJECTED'].fields_by_name['email']._loaded_options = None
+  _globals['_ORDERREJECTED'].fields_by_name['email']._serialized_options = b'\200\001\001'
   _globals['_ORDERREJECTED']._loaded_options = None
   _globals['_ORDERREJECTED']._serialized_options = b'\212\222&\002\010\001'
+  _globals['_FULFILMENTBEGUN'].fields_by_name['email']._loaded_options = None
+  _globals['_FULFILMENTBEGUN'].fields_by_name['email']._serialized_options = b'\200\001\001'
+  _globals['_FULFILMENTBEGUN'].fields_by_name['card_token']._loaded_options = None
+  _globals['_FULFILMENTBEGUN'].fields_by_name['card_token']._serialized_options = b'\200\001\001'
   _globals['_ORDERSHIPPED']._serialized_start=78
-  _globals['_ORDERSHIPPED']._serialized_end=196
-  _globals['_ORDERREJECTED']._serialized_start=198
-  _globals['_ORDERREJECTED']._serialized_end=313
-  _globals['_FULFILMENTBEGUN']._serialized_start=316
-  _globals['_FULFILMENTBEGUN']._serialized_end=646
-  _globals['_FULFILMENTBEGUN_ITEM']._serialized_start=506
-  _globals['_FULFILMENTBEGUN_ITEM']._serialized_end=582
+  _globals['_ORDERSHIPPED']._serialized_end=201
+  _globals['_ORDERREJECTED']._serialized_start=203
+  _globals['_ORDERREJECTED']._serialized_end=323
+  _globals['_FULFILMENTBEGUN']._serialized_start=326
+  _globals['_FULFILMENTBEGUN']._serialized_end=666
+  _globals['_FULFILMENTBEGUN_ITEM']._serialized_start=526
+  _globals['_FULFILMENTBEGUN_ITEM']._serialized_end=602
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ from laneway.v1 import call_pb2 as laneway_dot_v1_dot_call__pb2
 from shop.fulfilment.v1 import events_pb2 as shop_dot_fulfilment_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)shop/notifications/v1/notifications.proto\x12\x15shop.notifications.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x15laneway/v1/call.proto\x1a\x1fshop/fulfilment/v1/events.proto\"\x9c\x01\n\x10SendEmailRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1b\n\x02to\x18\x02 \x01(\tB\n\xbaH\x07r\x02`\x01\xc8\x01\x01H\x01\x88\x01\x01\x12\x14\n\x07subject\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04\x62ody\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\r\n\x0b_request_idB\x05\n\x03_toB\n\n\x08_subjectB\x07\n\x05_body2\xb0\x02\n\rNotifications\x12q\n\tSendEmail\x12\'.shop.notifications.v1.SendEmailRequest\x1a\x16.google.protobuf.Empty\"#\xf2\x91&\x1f\x12\x0c\n\nrequest_id*\x0f\x08\x02\x12\x05\x65mail\"\x02\x08\x1e(\x14\x12T\n\x0eOnOrderShipped\x12 .shop.fulfilment.v1.OrderShipped\x1a\x16.google.protobuf.Empty\"\x08\xf2\x91&\x04\x32\x02\x10\x01\x12V\n\x0fOnOrderRejected\x12!.shop.fulfilment.v1.OrderRejected\x1a\x16.google.protobuf.Empty\"\x08\xf2\x91&\x04\x32\x02\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)shop/notifications/v1/notifications.proto\x12\x15shop.notifications.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x15laneway/v1/call.proto\x1a\x1fshop/fulfilment/v1/events.proto\"\xa4\x01\n\x10SendEmailRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1e\n\x02to\x18\x02 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x02`\x01\xc8\x01\x01H\x01\x88\x01\x01\x12\x14\n\x07subject\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x16\n\x04\x62ody\x18\x04 \x01(\tB\x03\x80\x01\x01H\x03\x88\x01\x01\x42\r\n\x0b_request_idB\x05\n\x03_toB\n\n\x08_subjectB\x07\n\x05_body2\xb0\x02\n\rNotifications\x12q\n\tSendEmail\x12\'.shop.notifications.v1.SendEmailRequest\x1a\x16.google.protobuf.Empty\"#\xf2\x91&\x1f\x12\x0c\n\nrequest_id*\x0f\x08\x02\x12\x05\x65mail\"\x02\x08\x1e(\x14\x12T\n\x0eOnOrderShipped\x12 .shop.fulfilment.v1.OrderShipped\x1a\x16.google.protobuf.Empty\"\x08\xf2\x91&\x04\x32\x02\x10\x01\x12V\n\x0fOnOrderRejected\x12!.shop.fulfilment.v1.OrderRejected\x1a\x16.google.protobuf.Empty\"\x08\xf2\x91&\x04\x32\x02\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shop.notifications.v1.notif
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SENDEMAILREQUEST'].fields_by_name['to']._loaded_options = None
-  _globals['_SENDEMAILREQUEST'].fields_by_name['to']._serialized_options = b'\272H\007r\002`\001\310\001\001'
+  _globals['_SENDEMAILREQUEST'].fields_by_name['to']._serialized_options = b'\200\001\001\272H\007r\002`\001\310\001\001'
+  _globals['_SENDEMAILREQUEST'].fields_by_name['body']._loaded_options = None
+  _globals['_SENDEMAILREQUEST'].fields_by_name['body']._serialized_options = b'\200\001\001'
   _globals['_NOTIFICATIONS'].methods_by_name['SendEmail']._loaded_options = None
   _globals['_NOTIFICATIONS'].methods_by_name['SendEmail']._serialized_options = b'\362\221&\037\022\014\n\nrequest_id*\017\010\002\022\005email\"\002\010\036(\024'
   _globals['_NOTIFICATIONS'].methods_by_name['OnOrderShipped']._loaded_options = None
@@ -44,7 +46,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATIONS'].methods_by_name['OnOrderRejected']._loaded_options = None
   _globals['_NOTIFICATIONS'].methods_by_name['OnOrderRejected']._serialized_options = b'\362\221&\0042\002\020\001'
   _globals['_SENDEMAILREQUEST']._serialized_start=183
-  _globals['_SENDEMAILREQUEST']._serialized_end=339
-  _globals['_NOTIFICATIONS']._serialized_start=342
-  _globals['_NOTIFICATIONS']._serialized_end=646
+  _globals['_SENDEMAILREQUEST']._serialized_end=347
+  _globals['_NOTIFICATIONS']._serialized_start=350
+  _globals['_NOTIFICATIONS']._serialized_end=654
 # @@protoc_insertion_point(module_scope)

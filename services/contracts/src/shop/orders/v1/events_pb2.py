@@ -25,13 +25,17 @@ _sym_db = _symbol_database.Default()
 from laneway.v1 import call_pb2 as laneway_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bshop/orders/v1/events.proto\x12\x0eshop.orders.v1\x1a\x15laneway/v1/call.proto\"\xf1\x01\n\x0bOrderPlaced\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12(\n\x05lines\x18\x02 \x03(\x0b\x32\x19.shop.orders.v1.OrderLine\x12\x18\n\x0btotal_minor\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x12\n\x05\x65mail\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x17\n\ncard_token\x18\x06 \x01(\tH\x04\x88\x01\x01:\x06\x8a\x92&\x02\x08\x01\x42\x08\n\x06_orderB\x0e\n\x0c_total_minorB\x0b\n\t_currencyB\x08\n\x06_emailB\r\n\x0b_card_token\"{\n\tOrderLine\x12\x14\n\x07product\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0bprice_minor\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\n\n\x08_productB\x0b\n\t_quantityB\x0e\n\x0c_price_minor\"6\n\x0eOrderCancelled\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01:\x06\x8a\x92&\x02\x08\x01\x42\x08\n\x06_order\"\xf7\x01\n\x0bOrderClosed\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x07shipped\x18\x02 \x01(\x08\x42\x02\x18\x01H\x01\x88\x01\x01\x12\x13\n\x06reason\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x39\n\x07outcome\x18\x04 \x01(\x0e\x32#.shop.orders.v1.OrderClosed.OutcomeH\x03\x88\x01\x01\"=\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0b\n\x07SHIPPED\x10\x01\x12\x0c\n\x08REJECTED\x10\x02\x42\x08\n\x06_orderB\n\n\x08_shippedB\t\n\x07_reasonB\n\n\x08_outcomeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bshop/orders/v1/events.proto\x12\x0eshop.orders.v1\x1a\x15laneway/v1/call.proto\"\xfb\x01\n\x0bOrderPlaced\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12(\n\x05lines\x18\x02 \x03(\x0b\x32\x19.shop.orders.v1.OrderLine\x12\x18\n\x0btotal_minor\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x17\n\x05\x65mail\x18\x05 \x01(\tB\x03\x80\x01\x01H\x03\x88\x01\x01\x12\x1c\n\ncard_token\x18\x06 \x01(\tB\x03\x80\x01\x01H\x04\x88\x01\x01:\x06\x8a\x92&\x02\x08\x01\x42\x08\n\x06_orderB\x0e\n\x0c_total_minorB\x0b\n\t_currencyB\x08\n\x06_emailB\r\n\x0b_card_token\"{\n\tOrderLine\x12\x14\n\x07product\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0bprice_minor\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\n\n\x08_productB\x0b\n\t_quantityB\x0e\n\x0c_price_minor\"6\n\x0eOrderCancelled\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01:\x06\x8a\x92&\x02\x08\x01\x42\x08\n\x06_order\"\xf7\x01\n\x0bOrderClosed\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x07shipped\x18\x02 \x01(\x08\x42\x02\x18\x01H\x01\x88\x01\x01\x12\x13\n\x06reason\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x39\n\x07outcome\x18\x04 \x01(\x0e\x32#.shop.orders.v1.OrderClosed.OutcomeH\x03\x88\x01\x01\"=\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0b\n\x07SHIPPED\x10\x01\x12\x0c\n\x08REJECTED\x10\x02\x42\x08\n\x06_orderB\n\n\x08_shippedB\t\n\x07_reasonB\n\n\x08_outcomeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shop.orders.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ORDERPLACED'].fields_by_name['email']._loaded_options = None
+  _globals['_ORDERPLACED'].fields_by_name['email']._serialized_options = b'\200\001\001'
+  _globals['_ORDERPLACED'].fields_by_name['card_token']._loaded_options = None
+  _globals['_ORDERPLACED'].fields_by_name['card_token']._serialized_options = b'\200\001\001'
   _globals['_ORDERPLACED']._loaded_options = None
   _globals['_ORDERPLACED']._serialized_options = b'\212\222&\002\010\001'
   _globals['_ORDERCANCELLED']._loaded_options = None
@@ -39,13 +43,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERCLOSED'].fields_by_name['shipped']._loaded_options = None
   _globals['_ORDERCLOSED'].fields_by_name['shipped']._serialized_options = b'\030\001'
   _globals['_ORDERPLACED']._serialized_start=71
-  _globals['_ORDERPLACED']._serialized_end=312
-  _globals['_ORDERLINE']._serialized_start=314
-  _globals['_ORDERLINE']._serialized_end=437
-  _globals['_ORDERCANCELLED']._serialized_start=439
-  _globals['_ORDERCANCELLED']._serialized_end=493
-  _globals['_ORDERCLOSED']._serialized_start=496
-  _globals['_ORDERCLOSED']._serialized_end=743
-  _globals['_ORDERCLOSED_OUTCOME']._serialized_start=637
-  _globals['_ORDERCLOSED_OUTCOME']._serialized_end=698
+  _globals['_ORDERPLACED']._serialized_end=322
+  _globals['_ORDERLINE']._serialized_start=324
+  _globals['_ORDERLINE']._serialized_end=447
+  _globals['_ORDERCANCELLED']._serialized_start=449
+  _globals['_ORDERCANCELLED']._serialized_end=503
+  _globals['_ORDERCLOSED']._serialized_start=506
+  _globals['_ORDERCLOSED']._serialized_end=753
+  _globals['_ORDERCLOSED_OUTCOME']._serialized_start=647
+  _globals['_ORDERCLOSED_OUTCOME']._serialized_end=708
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from laneway.v1 import call_pb2 as laneway_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fshop/payments/v1/payments.proto\x12\x10shop.payments.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x15laneway/v1/call.proto\"\xbe\x02\n\x07Payment\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1f.shop.payments.v1.Payment.StateH\x01\x88\x01\x01\x12\x19\n\x0c\x61mount_minor\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x1a\n\rauthorization\x18\x05 \x01(\tH\x04\x88\x01\x01\"X\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nAUTHORIZED\x10\x01\x12\x0c\n\x08\x44\x45\x43LINED\x10\x02\x12\x0c\n\x08\x43\x41PTURED\x10\x03\x12\x0c\n\x08REFUNDED\x10\x04\x42\x08\n\x06_orderB\x08\n\x06_stateB\x0f\n\r_amount_minorB\x0b\n\t_currencyB\x10\n\x0e_authorization\"\xf1\x01\n\x10\x41uthorizeRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\x05order\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01H\x01\x88\x01\x01\x12%\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\n\xbaH\x07\"\x02(\x00\xc8\x01\x01H\x02\x88\x01\x01\x12\"\n\x08\x63urrency\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\x98\x01\x03\xc8\x01\x01H\x03\x88\x01\x01\x12\x17\n\ncard_token\x18\x05 \x01(\tH\x04\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_orderB\x0f\n\r_amount_minorB\x0b\n\t_currencyB\r\n\x0b_card_token\"V\n\x0e\x43\x61ptureRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_order\"U\n\rRefundRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_order2\xe1\x02\n\x08Payments\x12\x66\n\tAuthorize\x12\".shop.payments.v1.AuthorizeRequest\x1a\x19.shop.payments.v1.Payment\"\x1a\xf2\x91&\x16\x12\x10\n\nrequest_id\x18\x01 \x01*\x02\x08\x01\x12\x62\n\x07\x43\x61pture\x12 .shop.payments.v1.CaptureRequest\x1a\x19.shop.payments.v1.Payment\"\x1a\xf2\x91&\x16\x12\x10\n\nrequest_id\x18\x01 \x01*\x02\x08\x01\x12`\n\x06Refund\x12\x1f.shop.payments.v1.RefundRequest\x1a\x19.shop.payments.v1.Payment\"\x1a\xf2\x91&\x16\x12\x10\n\nrequest_id\x18\x01 \x01*\x02\x08\x01\x1a\'\xfa\x91&#\n\x02\x08\x05*\x1d\x12\x08provider\"\x02\x08\x14(\xee\x05\x32\x06\x10\x80\xca\xb5\xee\x01:\x02\x08<b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fshop/payments/v1/payments.proto\x12\x10shop.payments.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x15laneway/v1/call.proto\"\xbe\x02\n\x07Payment\x12\x12\n\x05order\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1f.shop.payments.v1.Payment.StateH\x01\x88\x01\x01\x12\x19\n\x0c\x61mount_minor\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x1a\n\rauthorization\x18\x05 \x01(\tH\x04\x88\x01\x01\"X\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nAUTHORIZED\x10\x01\x12\x0c\n\x08\x44\x45\x43LINED\x10\x02\x12\x0c\n\x08\x43\x41PTURED\x10\x03\x12\x0c\n\x08REFUNDED\x10\x04\x42\x08\n\x06_orderB\x08\n\x06_stateB\x0f\n\r_amount_minorB\x0b\n\t_currencyB\x10\n\x0e_authorization\"\xf6\x01\n\x10\x41uthorizeRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\x05order\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01H\x01\x88\x01\x01\x12%\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\n\xbaH\x07\"\x02(\x00\xc8\x01\x01H\x02\x88\x01\x01\x12\"\n\x08\x63urrency\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\x98\x01\x03\xc8\x01\x01H\x03\x88\x01\x01\x12\x1c\n\ncard_token\x18\x05 \x01(\tB\x03\x80\x01\x01H\x04\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_orderB\x0f\n\r_amount_minorB\x0b\n\t_currencyB\r\n\x0b_card_token\"V\n\x0e\x43\x61ptureRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_order\"U\n\rRefundRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05order\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_order2\xe1\x02\n\x08Payments\x12\x66\n\tAuthorize\x12\".shop.payments.v1.AuthorizeRequest\x1a\x19.shop.payments.v1.Payment\"\x1a\xf2\x91&\x16\x12\x10\n\nrequest_id\x18\x01 \x01*\x02\x08\x01\x12\x62\n\x07\x43\x61pture\x12 .shop.payments.v1.CaptureRequest\x1a\x19.shop.payments.v1.Payment\"\x1a\xf2\x91&\x16\x12\x10\n\nrequest_id\x18\x01 \x01*\x02\x08\x01\x12`\n\x06Refund\x12\x1f.shop.payments.v1.RefundRequest\x1a\x19.shop.payments.v1.Payment\"\x1a\xf2\x91&\x16\x12\x10\n\nrequest_id\x18\x01 \x01*\x02\x08\x01\x1a\'\xfa\x91&#\n\x02\x08\x05*\x1d\x12\x08provider\"\x02\x08\x14(\xee\x05\x32\x06\x10\x80\xca\xb5\xee\x01:\x02\x08<b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHORIZEREQUEST'].fields_by_name['amount_minor']._serialized_options = b'\272H\007\"\002(\000\310\001\001'
   _globals['_AUTHORIZEREQUEST'].fields_by_name['currency']._loaded_options = None
   _globals['_AUTHORIZEREQUEST'].fields_by_name['currency']._serialized_options = b'\272H\010r\003\230\001\003\310\001\001'
+  _globals['_AUTHORIZEREQUEST'].fields_by_name['card_token']._loaded_options = None
+  _globals['_AUTHORIZEREQUEST'].fields_by_name['card_token']._serialized_options = b'\200\001\001'
   _globals['_PAYMENTS']._loaded_options = None
   _globals['_PAYMENTS']._serialized_options = b'\372\221&#\n\002\010\005*\035\022\010provider\"\002\010\024(\356\0052\006\020\200\312\265\356\001:\002\010<'
   _globals['_PAYMENTS'].methods_by_name['Authorize']._loaded_options = None
@@ -52,11 +54,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYMENT_STATE']._serialized_start=268
   _globals['_PAYMENT_STATE']._serialized_end=356
   _globals['_AUTHORIZEREQUEST']._serialized_start=427
-  _globals['_AUTHORIZEREQUEST']._serialized_end=668
-  _globals['_CAPTUREREQUEST']._serialized_start=670
-  _globals['_CAPTUREREQUEST']._serialized_end=756
-  _globals['_REFUNDREQUEST']._serialized_start=758
-  _globals['_REFUNDREQUEST']._serialized_end=843
-  _globals['_PAYMENTS']._serialized_start=846
-  _globals['_PAYMENTS']._serialized_end=1199
+  _globals['_AUTHORIZEREQUEST']._serialized_end=673
+  _globals['_CAPTUREREQUEST']._serialized_start=675
+  _globals['_CAPTUREREQUEST']._serialized_end=761
+  _globals['_REFUNDREQUEST']._serialized_start=763
+  _globals['_REFUNDREQUEST']._serialized_end=848
+  _globals['_PAYMENTS']._serialized_start=851
+  _globals['_PAYMENTS']._serialized_end=1204
 # @@protoc_insertion_point(module_scope)
