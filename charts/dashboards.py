@@ -88,7 +88,11 @@ def _called(only: str, by: str) -> list[Panel]:
     )
     return [
         Panel("Calls", "reqps", {f"{{{{{by}}}}}": rate}),
-        Panel("Share that fails by the service's fault", "percentunit", {f"{{{{{by}}}}}": f"{faults} / {rate}"}),
+        Panel(
+            "Share that fails by the service's fault",
+            "percentunit",
+            {f"{{{{{by}}}}}": f"({faults} or 0 * {rate}) / {rate}"},
+        ),
         Panel("Duration", "s", _quantiles("laneway_call_seconds", only, by), traces=True),
     ]
 

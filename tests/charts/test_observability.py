@@ -6,8 +6,6 @@ A renamed metric breaks these tests, not a panel.
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,9 @@ import yaml
 from charts import dashboards
 from laneway.errors import Code
 from laneway.telemetry.catalogue import METRICS, Kind
+from tests.charts.queries import RULES, Query, grouped, queries, rules, selected, variables
 from tests.charts.rendering import ROOT, Charts
 
-RULES = ROOT / "charts/laneway/files/rules.yaml"
 RUNBOOKS = ROOT / "docs/runbooks"
 SERIES = {series: it for it in METRICS.values() for series in it.series}
 EVERYWHERE = {"instance", "job"}
@@ -32,60 +30,6 @@ VALUES = {
     "outcome": {"done", "retry", "park"},
 }
 STATES = {"laneway_outbox_messages": {"due", "waiting", "parked"}, "laneway_sagas_open": {"forward", "compensating"}}
-
-
-@dataclass(frozen=True)
-class Query:
-    """A query, and what shows it; `legend` are the labels that its legend names."""
-
-    by: str
-    text: str
-    legend: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return self.by
-
-
-def rules() -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
-
-
-def queries() -> Iterator[Query]:
-    for rule in rules():
-        name = rule.get("alert") or rule["record"]
-        said = " ".join(rule.get("annotations", {}).values())
-        yield Query(name, rule["expr"], tuple(re.findall(r"\$labels\.(\w+)", said)))
-    for dashboard in dashboards.dashboards():
-        for panel in dashboard.panels:
-            for legend, text in panel.queries.items():
-                yield Query(f"{dashboard.uid}: {panel.title}", text, tuple(re.findall(r"\{\{(\w+)\}\}", legend)))
-
-
-def variables() -> Iterator[Query]:
-    for dashboard in dashboards.dashboards():
-        for label, metric in dashboard.variables.items():
-            yield Query(f"{dashboard.uid}: ${label}", f"max by ({label}) ({metric})", (label,))
-
-
-RECORDED = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
-
-SELECTED = re.compile(r"(?<![\w:$.\"])([a-z][\w:]*)\s*(?:\{([^}]*)\})?(?=[\s\[)+/*><=-]|$)")
-WORDS = {"sum", "max", "min", "by", "rate", "increase", "histogram_quantile", "and", "or", "on"}
-
-
-def selected(text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The metrics of a query with their selectors, those in recorded ones as well."""
-    bare = re.sub(r"\b(?:by|on)\s*\([^)]*\)", "", text)
-    for name, selector in SELECTED.findall(bare):
-        if name in RECORDED:
-            yield from selected(RECORDED[name])
-        elif name not in WORDS:
-            yield name, dict(re.findall(r'(\w+)\s*=~?\s*"([^"]*)"', selector))
-
-
-def grouped(text: str) -> set[str]:
-    text = " ".join([text, *(of for name, of in RECORDED.items() if name in text)])
-    return {label.strip() for labels in re.findall(r"\bby\s*\(([^)]*)\)", text) for label in labels.split(",")}
 
 
 @pytest.mark.parametrize("query", [*queries(), *variables()], ids=str)

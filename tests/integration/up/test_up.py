@@ -19,9 +19,11 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
 
 from laneway.cli import discovery
 from shop.notifications.v1.notifications_pb2 import SendEmailRequest
+from tests.charts.queries import queries, selected, variables
 from tests.fixtures.shop import RunningShop
 from tests.fixtures.valkey import free_port
 
@@ -113,6 +115,50 @@ def test_top_shows_services_lanes_and_queues_of_what_runs(shop: RunningShop, htt
     assert {("orders", "grpc"), ("orders", "worker"), ("gateway", "rest"), ("rest", "server")} <= rows
     assert "fulfilment.saga" in table
     assert "\x1b" not in table
+
+
+ONLY_AFTER_A_FAILURE = {
+    "laneway_breaker_transitions_total", "laneway_refusals_total", "laneway_retries_total",
+    "laneway_fallbacks_total", "laneway_queue_duplicates_total",
+}  # fmt: skip
+
+
+def test_every_panel_and_alert_finds_data_in_a_shop_that_runs(shop: RunningShop, http: httpx.Client) -> None:
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    shipped(http, http.post("/v1/orders", json=ORDER, headers=headers).json()["name"])
+    http.post("/v1/orders", json=ORDER, headers=headers)
+
+    samples = shop_samples(shop)
+    for query in (*queries(), *variables()):
+        for name, only in selected(query.text):
+            if name == "up" or name.startswith("laneway_operator_") or name in ONLY_AFTER_A_FAILURE:
+                continue
+            wanted = {label: pattern(value) for label, value in only.items() if label != "code"}
+            assert any(
+                each.name == name and all(re.fullmatch(value, each.labels[label]) for label, value in wanted.items())
+                for each in samples
+            ), f"{query} finds no {name} {only}"
+
+
+def pattern(value: str) -> str:
+    """A selector's value, for whatever a person chooses in the dashboard."""
+    return re.sub(r"\$\w+", ".*", value)
+
+
+def shop_samples(shop: RunningShop) -> list[Any]:
+    """What all processes tell, once the slowest has counted what it has in its database."""
+    deadline = time.monotonic() + 30
+    while True:
+        samples = [
+            sample
+            for place in shop.state["processes"].values()
+            if place["admin"]
+            for family in text_string_to_metric_families(httpx.get(f"{place['admin']}/metrics").text)
+            for sample in family.samples
+        ]
+        if any(each.name == "laneway_sagas_open" for each in samples) or time.monotonic() > deadline:
+            return samples
+        time.sleep(0.1)
 
 
 def test_respond_async_gives_an_operation_that_ends_with_the_order(http: httpx.Client) -> None:
