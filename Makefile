@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-faults e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom clean
+.PHONY: help up demo test test-faults e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,11 +100,16 @@ build/sbom/.ready: requirements/sbom.lock
 clean: ## remove what was made here
 	@rm -rf $(VENV) build var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-$(READY): requirements/dev.lock $(addsuffix /pyproject.toml,$(MEMBERS))
+setup: $(READY) ## what all of them need, in .venv
+
+$(LOCKED): requirements/dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Laneway needs Python 3.11 or newer; name one with PYTHON=python3.x" if sys.version_info < (3, 11) else 0)'
 	@echo "Setting up $(VENV) (once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
+	@touch $@
+
+$(READY): $(LOCKED) $(addsuffix /pyproject.toml,$(MEMBERS))
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
 	@$(BIN)/python -m compileall -q services operator
 	@touch $@
