@@ -5,7 +5,7 @@ import os
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
-    "tests.fixtures.postgres", "tests.fixtures.shelf", "tests.fixtures.shop", "tests.fixtures.valkey",
+    "tests.fixtures.checkout", "tests.fixtures.postgres", "tests.fixtures.shelf", "tests.fixtures.shop", "tests.fixtures.valkey",
     "tests.fixtures.stores", "tests.fixtures.talk",
     "tests.fixtures.roles",  # after those that it imports
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import typer
 
 from laneway.cli import dead
 from laneway.cli.events.commands import app as events
+from laneway.cli.new.commands import app as new
 from laneway.cli.sagas import app as sagas
 from laneway.settings import Settings
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 app.add_typer(dead.app, name="dead")
 app.add_typer(events)
+app.add_typer(new)
 app.add_typer(sagas)
 
 DATA = Path("var/laneway")
