@@ -98,6 +98,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"services": {"a": {"grpc": {}, "egress": [{}]}}}, "at '/services/a/egress/0': minProperties"),
     # What is the chart's own
     ({"podLabels": {"app.kubernetes.io/name": "x"}}, "invalid propertyName 'app.kubernetes.io/name'"),
+    ({"services": {"operator": {"grpc": {}}}}, "services.operator: a part of the chart has that name"),
     ({"services": {"default": {"grpc": {}}}}, "services.default: a user or database of that name is the backend's"),
     ({"services": {"postgres": {"grpc": {}}}}, "services.postgres: a user or database of that name is the backend's"),
     (

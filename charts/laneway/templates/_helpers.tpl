@@ -95,7 +95,7 @@ limits: {{ toJson .limits }}
 {{- $services := dict }}
 {{- range $service, $spec := .Values.services }}
 {{- if $spec }}
-{{- if has $service (list "grafana" "jaeger" "mailbox" "metrics" "migrate" "policy" "postgresql" "prometheus" "provider" "valkey") }}
+{{- if has $service (list "grafana" "jaeger" "mailbox" "metrics" "migrate" "operator" "policy" "postgresql" "prometheus" "provider" "test-order" "valkey") }}
 {{- fail (printf "services.%s: a part of the chart has that name; call the service something else" $service) }}
 {{- end }}
 {{- if has $service (list "default" "postgres" "template0" "template1" "public") }}
