@@ -1,13 +1,24 @@
 """The users that the chart makes in its Valkey, as a real one takes them."""
 
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from time import time
+from types import SimpleNamespace
 
 import pytest
 import redis
 
 from laneway.lanes.queue.broker import Outcome, Report
+from laneway.lanes.queue.outages import Outages
 from laneway.lanes.queue.valkey import ValkeyBroker
+from laneway.lanes.queue.worker import celery_app
+from laneway.runtime import describe
+from laneway.scaling.model import Reading, Unknown
+from laneway.scaling.signals import Source, Workers
+from laneway.scaling.signals.valkey import ValkeySignals
 from laneway.scaling.wire import Demand
+from laneway.scaling.worker import Reporting
 from tests.charts.rendering import Charts
 from tests.fixtures.valkey import Server
 
@@ -62,6 +73,35 @@ def test_nobody_reads_or_removes_what_is_anothers_nor_flushes_lists_or_configure
 def test_a_service_does_what_its_worker_and_its_scaler_need_on_its_own(orders: str, command: str) -> None:
     with redis.Redis.from_url(orders) as client:
         client.execute_command(*command.split())
+
+
+async def test_a_worker_reports_and_is_scaled_by_what_its_service_may_do(orders: str) -> None:
+    source = Source(pool="p", queues=("orders.events",), pods=("w",), workers=Workers.LANEWAY)
+    methods = [method for queue in describe("orders").queues.values() for method in queue]
+    app = celery_app(
+        "orders", methods, broker_url=orders, deliver=lambda _: None, outages=Outages(logging.getLogger("orders"))
+    )
+    worker = SimpleNamespace(app=app, concurrency=3, consumer=None)
+    reporting = Reporting(worker, app.connection_for_write(), pod="w", breakers_open=lambda: 2)
+    reporting._exchange()
+    assert reporting._answers, "the worker may say what it does"
+    app.close()
+
+    broker = ValkeyBroker(orders, window=10)
+    await broker.tell("orders", {"orders.events": Demand(at=time())})
+    await broker.close()
+    signals = ValkeySignals(orders)
+    await signals.drain(source, ["w"])
+    await signals.pause(source)
+    reading = (await signals.read([source]))["p"]
+    assert isinstance(reading, Reading), reading
+    assert reading.drained == {"w"}
+    assert reading.queues[0].paused
+    [it] = reading.workers
+    assert (it.pod, it.slots, it.breakers_open) == ("w", 3, 2)
+    foreign = replace(source, queues=("payments.provider",))
+    assert isinstance((await signals.read([foreign]))["p"], Unknown)
+    await signals.close()
 
 
 async def test_a_service_adds_to_what_is_anothers(orders: str) -> None:

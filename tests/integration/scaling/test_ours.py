@@ -1,36 +1,24 @@
-"""Signals of our own services: a real relay, a real worker process, and the access list of the chart."""
+"""Signals of our own services: a real relay, a real worker process."""
 
 import asyncio
 import contextlib
-import logging
-import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from redis import Redis
-from redis.exceptions import NoPermissionError
 
 from laneway.lanes.queue.demand import DemandTeller
-from laneway.lanes.queue.outages import Outages
 from laneway.lanes.queue.publisher import Publisher
 from laneway.lanes.queue.relay import Relay
-from laneway.lanes.queue.valkey import ValkeyBroker
-from laneway.lanes.queue.worker import celery_app
 from laneway.scaling.model import Reading, Unknown
 from laneway.scaling.signals import Source, Workers
 from laneway.scaling.signals.valkey import ValkeySignals
 from laneway.scaling.wire import DEMAND_GONE, DEMAND_STALE, Demand
-from laneway.scaling.worker import Reporting
 from laneway.store import outbox
 from laneway.telemetry.metrics import Metrics
-from tests.fixtures.shelf import Shelf
 from tests.integration.queue.conftest import WINDOW
 from tests.integration.queue.conftest import Lane as QueueLane
 
-CHART = Path(__file__).parents[3] / "charts/laneway/templates/backends/valkey.yaml"
 SOURCE = Source(pool="p", queues=("shelf.default",), pods=("w",), workers=Workers.LANEWAY)
 
 
@@ -149,53 +137,3 @@ async def test_what_the_window_refused_a_publisher_is_demand_at_once(
         publisher.offer(messages, [tracing.start_span("publish", SpanKind.PRODUCER, {}) for _ in messages])
     await teller(lane).tell()
     assert (await read(signals)).waiting == WINDOW + 4
-
-
-def as_service(url: str, service: str) -> str:
-    """Log in as the chart lets a service do; the rule is read from the chart."""
-    [rule] = re.findall(r"^user \{\{ \$service \}\} on (.*)$", CHART.read_text(), re.MULTILINE)
-    rule = re.sub(r"#\{\{[^}]*\}\}", ">secret", rule).replace("{{ $service }}", service)
-    rule = re.sub(
-        r"\{\{- range.*?\}\}(.*)\{\{- end \}\}", lambda each: each[1].replace("{{ $other }}", "fulfilment"), rule
-    )
-    with Redis.from_url(url) as admin:
-        admin.execute_command("ACL", "SETUSER", service, "reset", "on", *rule.split())
-    return url.replace("redis://", f"redis://{service}:secret@")
-
-
-async def test_the_chart_lets_a_service_report_and_be_scaled_and_nothing_of_others(
-    lane: QueueLane,
-    valkey_url: str,
-    now: float,
-    shelf: Shelf,
-) -> None:
-    url = as_service(valkey_url, "shelf")
-    broker = ValkeyBroker(url, window=1)
-    await broker.tell("shelf", {"shelf.default": Demand(at=now), "fulfilment.bulk": Demand(at=now)})
-    await broker.close()
-
-    methods = [method for method in shelf.contract.methods.values() if method.work is not None]
-    app = celery_app(
-        "shelf", methods, broker_url=url, deliver=lambda _: None, outages=Outages(logging.getLogger("shelf"))
-    )
-    worker = SimpleNamespace(app=app, concurrency=3, consumer=None)
-    reporting = Reporting(worker, app.connection_for_write(), pod="w", breakers_open=lambda: 2)
-    reporting._exchange()
-    assert reporting._answers, "the worker may say what it does"
-
-    signals = ValkeySignals(url)
-    await signals.drain(SOURCE, ["w"])
-    await signals.pause(SOURCE)
-    reading = await read(signals)
-    assert reading.drained == {"w"}
-    assert reading.queues[0].paused
-    [it] = reading.workers
-    assert (it.pod, it.slots, it.breakers_open) == ("w", 3, 2)
-    await signals.undrain(SOURCE, ["w"])
-    await signals.resume(SOURCE)
-    foreign = replace(SOURCE, queues=("fulfilment.bulk",))
-    assert isinstance((await signals.read([foreign]))["p"], Unknown)
-    await signals.close()
-    with Redis.from_url(url) as client, pytest.raises(NoPermissionError):
-        client.sadd("laneway:drain:fulfilment.bulk", "w")
-    app.close()

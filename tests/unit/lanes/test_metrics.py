@@ -9,6 +9,7 @@ from laneway.lanes.dispatch import Arrival
 from laneway.lanes.grpc import connections
 from laneway.lanes.queue.delivery import Deliveries
 from laneway.lanes.queue.envelope import Delivery
+from laneway.lanes.queue.watch import Watch
 from laneway.telemetry.metrics import Metrics
 from tests.fixtures.shelf import Shelf
 from tests.unit.lanes.test_validation import Reports
@@ -57,7 +58,8 @@ async def test_a_worker_tells_how_long_a_copy_has_waited(shelf: Shelf, metrics: 
     await done(shelf)
     method = shelf.method("Tidy")
     deliveries = Deliveries(
-        shelf.dispatcher, Reports(), shelf.contract.methods, metrics=metrics, clock=shelf.clock  # type: ignore[arg-type]
+        shelf.dispatcher, Reports(), shelf.contract.methods,  # type: ignore[arg-type]
+        watch=Watch(shelf.store, shelf.clock), metrics=metrics, clock=shelf.clock,
     )  # fmt: skip
     await deliveries.run(
         Delivery(id="m1", method=method.full_name, payload=b"", producer="shelf", attempt=1,
