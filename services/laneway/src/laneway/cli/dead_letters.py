@@ -19,6 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from laneway.cli import discovery
+from laneway.cli.database import database_url
+from laneway.cli.screen import whole
 from laneway.errors import ConfigurationError, NotFound
 from laneway.runtime import describe
 from laneway.settings import Settings
@@ -93,7 +95,7 @@ class Desk:
 
     def __init__(self, order: Order, *, settings: Settings | None = None, console: Console | None = None) -> None:
         self._order = order
-        self._settings = _placed(settings or Settings.load(), order.data)
+        self._settings = settings or Settings.load()
         self._console = console or Console()
 
     async def list_all(self, limit: int, *, as_json: bool) -> None:
@@ -192,17 +194,13 @@ class Desk:
         owners: dict[str, list[str]] = defaultdict(list)
         for each in discovery.installed(chosen):
             if each.database:
-                owners[self._settings.database(each.name)].append(each.name)
+                owners[database_url(self._settings, each.name, self._order.data)].append(each.name)
         if not owners:
             raise ConfigurationError(f"{self._order.service} has no database, and so no dead letters.")
         return {names[0] if len(names) == 1 else SHARED: url for url, names in owners.items()}
 
     def _print(self, table: Table) -> None:
-        if self._console.is_terminal:
-            self._console.print(table)
-        else:
-            wide = Console(file=self._console.file, width=max(WIDTH, self._console.width))
-            wide.print(table, crop=False)
+        whole(self._console, WIDTH).print(table, crop=self._console.is_terminal)
 
     def _show(self, letter: Letter, *, as_json: bool) -> None:
         whole = {**letter.to_json(), "headers": dict(letter.message.headers), "payload": _payload(letter.message)}
@@ -216,13 +214,6 @@ class Desk:
             text = json.dumps(value, indent=1) if isinstance(value, dict) else "" if value is None else str(value)
             table.add_row(name, Text(text))
         self._print(table)
-
-
-def _placed(settings: Settings, data: Path) -> Settings:
-    """Without a database URL of one's own, the databases are those of `laneway up` in its folder."""
-    if "database_url" in settings.model_fields_set or settings.databases:
-        return settings
-    return settings.model_copy(update={"database_url": f"sqlite:///{data.resolve()}/{{service}}.db"})
 
 
 async def _batches(store: Store, selection: Selection) -> AsyncIterator[Sequence[OutboxMessage]]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laneway.cli import discovery
+from laneway.cli.screen import whole
 from laneway.contract import sources
 from laneway.contract.effective import Effective, chosen, effective
 from laneway.contract.layers import Origin
@@ -63,8 +64,7 @@ def as_json(methods: Iterable[Method], file: Layers, timeout: float | None) -> s
 
 def show(methods: Iterable[Method], file: Layers, timeout: float | None, console: Console) -> None:
     """For people: a table a method."""
-    if not console.is_terminal:
-        console = Console(file=console.file, width=max(WIDTH, console.width))
+    console = whole(console, WIDTH)
     for method in methods:
         console.print(Text.assemble((method.full_name, "bold"), f"  {' · '.join(_lanes(method))}"))
         table = Table(box=None, pad_edge=False, show_header=False)

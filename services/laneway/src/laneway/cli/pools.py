@@ -5,15 +5,14 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from laneway.cli.screen import follow
 from laneway.errors import ConfigurationError, Unavailable
 
 EACH = 2.0
@@ -51,17 +50,7 @@ def fetch_pools(namespace: str | None, context: str | None) -> list[Pool]:
 
 def show_pools(fetch: Callable[[], Sequence[Pool]], console: Console, *, looks: int | None = None) -> None:
     """A table that follows the cluster on a terminal, until Ctrl-C or so many looks; elsewhere one that stands."""
-    if not console.is_terminal:
-        wide = Console(file=console.file, width=max(WIDTH, console.width))
-        wide.print(pools_table(fetch()), crop=False)
-        return
-    with Live(pools_table(fetch()), console=console, auto_refresh=False) as live:
-        try:
-            while looks is None or (looks := looks - 1) > 0:
-                time.sleep(EACH)
-                live.update(pools_table(fetch()), refresh=True)
-        except KeyboardInterrupt:
-            return
+    follow(lambda: pools_table(fetch()), console, columns=WIDTH, each=EACH, looks=looks)
 
 
 def pools_table(pools: Sequence[Pool]) -> Group:

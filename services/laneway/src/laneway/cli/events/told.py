@@ -12,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from rich.console import Console
 from rich.table import Table
 
+from laneway.cli.screen import whole
 from laneway.domain.aggregate import Aggregate
 from laneway.domain.saga import Saga
 from laneway.domain.upcasting import Upcasters, version_of
@@ -82,10 +83,7 @@ def print_event(told: Mapping[str, Any], console: Console) -> None:
 
 def printed(table: Table, console: Console) -> None:
     """Print a table, wide enough where it is piped."""
-    if console.is_terminal:
-        console.print(table)
-    else:
-        Console(file=console.file, width=WIDTH).print(table, crop=False)
+    whole(console, WIDTH).print(table, crop=console.is_terminal)
 
 
 def compact(value: object) -> str:

@@ -1,13 +1,12 @@
 """Figures as tables: services, lanes and methods, breakers, queues, pools. Live on a terminal, plain text elsewhere."""
 
-import time
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from laneway.cli.screen import follow
 from laneway.cli.top.figures import FAULTS, Figures, Sums
 from laneway.cli.top.sources import EACH, Source
 
@@ -24,17 +23,7 @@ Row = Sequence[str | Text]
 
 def show_top(source: Source, console: Console, *, looks: int | None = None) -> None:
     """Tables that follow on a terminal, until Ctrl-C or so many looks; elsewhere ones that stand."""
-    if not console.is_terminal:
-        wide = Console(file=console.file, width=max(WIDTH, console.width))
-        wide.print(top(source.figures()), crop=False)
-        return
-    with Live(top(source.figures()), console=console, auto_refresh=False, screen=looks is None) as live:
-        try:
-            while looks is None or (looks := looks - 1) > 0:
-                time.sleep(EACH)
-                live.update(top(source.figures()), refresh=True)
-        except KeyboardInterrupt:
-            return
+    follow(lambda: top(source.figures()), console, columns=WIDTH, each=EACH, looks=looks, screen=looks is None)
 
 
 def top(figures: Figures) -> Group:
