@@ -85,7 +85,7 @@ class Tracing:
         own = (trace.get_current_span() if span is None else span).get_span_context()
         if not own.is_valid:
             return
-        headers["traceparent"] = f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}"
+        headers["traceparent"] = traceparent(own)
         if own.trace_state:
             headers["tracestate"] = own.trace_state.to_header()
 
@@ -105,6 +105,11 @@ class Tracing:
         """Export what has ended."""
         if self._processor is not None:
             self._processor.shutdown()
+
+
+def traceparent(of: SpanContext) -> str:
+    """A span as others are told of it."""
+    return f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags:02x}"
 
 
 _PARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")

@@ -179,7 +179,7 @@ class Relay:
         messages, spans = [], []
         for event in new:
             parent = self._tracing.extract(event.metadata)
-            queue = f"{subscription.service}.{subscription.queue}"
+            queue = name_in_broker(subscription.service, subscription.queue)
             id = f"{event.event_id}:{subscription.name}"
             span = self._tracing.start_span(
                 names.publish_span(queue),

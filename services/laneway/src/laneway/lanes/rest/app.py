@@ -36,7 +36,7 @@ from laneway.lanes.rest.router import Match, Router
 from laneway.lanes.rest.streams import Uploaded, bytes_of, cursor_of, framed, framing_of, is_raw
 from laneway.telemetry import names
 from laneway.telemetry.metrics import NO_ROUTE, Metrics
-from laneway.telemetry.tracing import Tracing
+from laneway.telemetry.tracing import Tracing, traceparent
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class Transcoder:
                 log.exception("request failed", extra={"route": route})
                 reply = self._failed(error, route, span)
             span.set_attribute("http.response.status_code", reply.status)
-            reply.headers["traceparent"] = _traceparent(span)
+            reply.headers["traceparent"] = traceparent(span.get_span_context())
             await reply.send(scope, receive, send)
 
     def _match(self, scope: Scope) -> Match | None:
@@ -271,11 +271,6 @@ async def _first(replies: AsyncGenerator[Message, None]) -> Message | None:
     except BaseException:
         await replies.aclose()
         raise
-
-
-def _traceparent(span: Span) -> str:
-    context = span.get_span_context()
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def _degraded(reason: str | None) -> dict[str, str]:
