@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Self
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -22,6 +22,7 @@ from laneway.scaling.wire import lists_of
 from laneway.store import Store, outbox
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
+from tests.fixtures.proxy import proxy
 from tests.fixtures.roles import PATIENCE, Role, Roles, listens, until
 from tests.fixtures.shelf import Clock
 from tests.fixtures.valkey import free_port
@@ -203,62 +204,14 @@ async def test_a_running_handler_is_cancelled_from_another_process(roles, produc
     await transport.close()
 
 
-class Proxy:
-    """Stands between a worker and its broker; what it swallows stands open, and nobody is at the other end."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._open: list[asyncio.Event] = []
-        self._pumps: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
-        self.url = ""
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-        for writer in self._writers:
-            writer.close()
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
-
-    def swallow(self) -> int:
-        """From now on the connections that there are lead nowhere; how many there are."""
-        for swallowed in self._open:
-            swallowed.set()
-        return len(self._open)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        swallowed = asyncio.Event()
-        self._open.append(swallowed)
-        other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._to)
-        self._writers += [writer, other_writer]
-        for source, sink in ((reader, other_writer), (other_reader, writer)):
-            pump = asyncio.create_task(self._pump(source, sink, swallowed))
-            self._pumps.add(pump)
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, swallowed: asyncio.Event) -> None:
-        while data := await source.read(65536):
-            if not swallowed.is_set():
-                sink.write(data)
-                await sink.drain()
-        if not swallowed.is_set():
-            sink.close()
-
-
 async def test_a_worker_whose_connections_are_half_open_consumes_again_and_is_alive(
     roles, producer, valkey_url
 ) -> None:
     port = free_port()
-    async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy, httpx.AsyncClient() as client:
-        worker = roles.start("worker", broker_url=proxy.url, admin_port=port)
+    async with proxy(urlsplit(valkey_url).port) as between, httpx.AsyncClient() as client:
+        worker = roles.start("worker", broker_url=f"redis://127.0.0.1:{between.port}/0", admin_port=port)
         await asyncio.to_thread(worker.says, "consuming")
-        assert proxy.swallow() > 1
+        assert between.swallow() > 1
         await producer.start("m1")
         roles.let_go("m1")
         async with asyncio.timeout(PATIENCE):
