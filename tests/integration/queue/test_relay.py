@@ -9,9 +9,11 @@ import pytest
 
 from laneway.contract.policy import Priority
 from laneway.domain.upcasting import VERSION, Upcaster, Upcasters
+from laneway.errors import Unavailable
 from laneway.lanes.operation import PUBLISH_GRACE, Timing, queued
 from laneway.lanes.queue.broker import Outcome, Report
 from laneway.lanes.queue.relay import BATCH, LEASE, Relay
+from laneway.lanes.queue.valkey import ValkeyBroker
 from laneway.store import dead_letters, outbox, subscriptions
 from laneway.store.dead_letters import Selection
 from laneway.store.events import NewEvent, append
@@ -48,6 +50,29 @@ def other(lane: Lane) -> Relay:
         metrics=Metrics(),
         clock=lane.shelf.clock,
     )
+
+
+class Away:
+    """A broker that goes away while the relay talks with it about two things, of which one takes long to end."""
+
+    def __init__(self, broker: ValkeyBroker) -> None:
+        self._broker = broker
+        self.talking, self.ending, self.let_go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._broker, name)
+
+    async def reports(self, *_: Any, **__: Any) -> Any:
+        await self.talking.wait()
+        raise Unavailable("away")
+
+    async def tell(self, *_: Any) -> None:
+        self.talking.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ending.set()
+            await self.let_go.wait()
 
 
 async def backlog(lane: Lane, count: int, queue: str = "default") -> None:
@@ -103,6 +128,20 @@ async def test_one_relay_at_a_time_and_the_next_when_it_has_died(lane: Lane, oth
     lane.shelf.clock.now += LEASE
     async with running(other):
         await until(lambda: published(lane))
+
+
+async def test_a_relay_that_is_stopped_while_an_outage_ends_its_round_stops(lane: Lane) -> None:
+    broker = Away(lane.broker)
+    tracing = lane.shelf.dispatcher._surroundings.tracing
+    relay = Relay(
+        lane.shelf.store, broker, service="shelf", holder="one", tracing=tracing, metrics=Metrics(), queues=["q"]
+    )
+    task = asyncio.create_task(relay.run())
+    await broker.ending.wait()
+    task.cancel()
+    broker.let_go.set()
+    await asyncio.wait([task], timeout=20)
+    assert task.cancelled()
 
 
 async def test_a_relay_that_has_lost_its_lease_ends_its_rounds(lane: Lane, other: Relay) -> None:

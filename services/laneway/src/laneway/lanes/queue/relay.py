@@ -121,6 +121,7 @@ class Relay:
             while isinstance(cause, ExceptionGroup):
                 cause = cause.exceptions[0]
             self._outages.missed("the relay waits", cause)
+            _pass_cancellation_on()
             await asyncio.sleep(ROUND)
 
     async def _acquire(self) -> bool:
@@ -276,6 +277,13 @@ def _order_key(of: Subscription, payload: bytes) -> str | None:
         return read_path(event.FromString(payload), of.order_by)
     except (KeyError, AttributeError, DecodeError):
         return ""  # the contract has it no more: these are all of one key, which is the stricter order
+
+
+def _pass_cancellation_on() -> None:
+    """A task group that is ending by an error forgets the cancellation that comes meanwhile (CPython gh-116720)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 _LEASE = "relay"
