@@ -225,6 +225,8 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
         if "grpc" not in own.service.roles:
             raise ConfigurationError(f"`{name}` has no handlers; run its other roles: {', '.join(own.service.roles)}.")
         stopped = stop_signal()
+        server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port, options=own.service.grpc)
+        await server.start()  # before the duties, which would only talk if it cannot
         duties = [register_all(own.service, own.lanes)]
         if back.store is not None and back.broker is not None and back.pressure is not None:
             relay = Relay(
@@ -249,9 +251,7 @@ async def serve_grpc(name: str, factory: Factory, settings: Settings) -> None:
             if own.service.sagas:
                 duties.append(_counting_sagas(own, back.store))
             duties += [projector.run() for projector in projectors(own.service, back.store, settings, own.metrics)]
-        server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port, options=own.service.grpc)
         async with running(*duties):
-            await server.start()
             own.health.begin()
             log.info("serving", extra={"port": settings.grpc_port})
             await stopped.wait()
