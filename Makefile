@@ -19,7 +19,7 @@ demo: $(READY) ## run the shop, ship one order, print its trace, stop
 	@exec $(BIN)/laneway demo $(ARGS)
 
 test: $(READY) lint types ## everything that needs no cluster
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 e2e: $(READY) ## the shop on a real cluster: installed, used, killed, upgraded
 	@mkdir -p build && tests/e2e/run tests/e2e --ignore=tests/e2e/operator $(ARGS)

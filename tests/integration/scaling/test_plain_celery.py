@@ -1,6 +1,7 @@
 """Signals of an application that has never heard of Laneway, against kombu's own layout and real workers."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,9 @@ from laneway.scaling.signals.valkey import ValkeySignals
 from tests.fixtures.valkey import Server
 from tests.integration.scaling.conftest import PlainWorkers, Until, hold, nap, producer
 
-SOURCE = Source(pool="p", queues=("plain",), pods=("one", "two"), layout=Layout(priority_steps=(0, 5)))
+# Workers of two runs of the tests on one machine must not meet on the socket where they are asked to leave.
+ONE, TWO = (f"{name}-{os.getpid()}" for name in ("one", "two"))
+SOURCE = Source(pool="p", queues=("plain",), pods=(ONE, TWO), layout=Layout(priority_steps=(0, 5)))
 
 
 class Eyes:
@@ -56,13 +59,13 @@ async def test_a_prefix_stands_before_every_key(
             nap(app, 60)
     assert (await eyes.look()).waiting == 3
 
-    workers.start("one", prefix="team:")
+    workers.start(ONE, prefix="team:")
 
     async def two_run() -> bool:
         return (await eyes.active(), (await eyes.look()).waiting) == (2, 1)
 
     await until(two_run)
-    await eyes.signals.drain(eyes.source, ["one"])
+    await eyes.signals.drain(eyes.source, [ONE])
 
     async def it_drains() -> bool:
         return (await eyes.look()).workers[0].draining
@@ -73,7 +76,7 @@ async def test_a_prefix_stands_before_every_key(
 async def test_a_worker_says_what_it_runs_and_what_it_has_done(
     eyes: Eyes, plain: Celery, workers: PlainWorkers, until: Until
 ) -> None:
-    workers.start("one")
+    workers.start(ONE)
     for seconds in (0.5, 0.5, 0.5, 0.5, 60, 60):
         nap(plain, seconds)
 
@@ -84,7 +87,7 @@ async def test_a_worker_says_what_it_runs_and_what_it_has_done(
     await until(the_long_ones_run)
     [worker] = (await eyes.look()).workers
     share = worker.shares["plain"]
-    assert (worker.pod, worker.slots, share.reserved) == ("one", 2, 0)
+    assert (worker.pod, worker.slots, share.reserved) == (ONE, 2, 0)
     assert 1.8 < share.busy_seconds < 8, "four half seconds, and a moment of the long ones"
     assert worker.startup_seconds is not None
     assert 0 < worker.startup_seconds < 30
@@ -96,14 +99,14 @@ async def test_a_drained_worker_finishes_takes_nothing_and_consumes_again_when_i
 ) -> None:
     workers = PlainWorkers(valkey_url, pool=pool)
     try:
-        workers.start("one")
+        workers.start(ONE)
         hold(plain, tmp_path / "released")
 
         async def it_runs() -> bool:
             return await eyes.active() == 1
 
         await until(it_runs)
-        await eyes.signals.drain(SOURCE, ["one"])
+        await eyes.signals.drain(SOURCE, [ONE])
 
         async def it_drains() -> bool:
             return (await eyes.look()).workers[0].draining
@@ -121,7 +124,7 @@ async def test_a_drained_worker_finishes_takes_nothing_and_consumes_again_when_i
         reading = await eyes.look()
         assert (reading.waiting, reading.workers[0].shares["plain"].processed) == (5, 1)
 
-        await eyes.signals.undrain(SOURCE, ["one"])
+        await eyes.signals.undrain(SOURCE, [ONE])
 
         async def all_done() -> bool:
             reading = await eyes.look()
@@ -129,7 +132,7 @@ async def test_a_drained_worker_finishes_takes_nothing_and_consumes_again_when_i
 
         await until(all_done)
         assert not (await eyes.look()).workers[0].draining
-        workers.stop("one")
+        workers.stop(ONE)
     finally:
         workers.kill_all()
 
@@ -137,8 +140,8 @@ async def test_a_drained_worker_finishes_takes_nothing_and_consumes_again_when_i
 async def test_a_worker_that_starts_again_still_obeys_the_drain(
     eyes: Eyes, plain: Celery, workers: PlainWorkers, until: Until
 ) -> None:
-    await eyes.signals.drain(SOURCE, ["one"])
-    workers.start("one")
+    await eyes.signals.drain(SOURCE, [ONE])
+    workers.start(ONE)
     nap(plain, 0)
 
     async def it_drains() -> bool:
@@ -147,7 +150,7 @@ async def test_a_worker_that_starts_again_still_obeys_the_drain(
 
     await until(it_drains)
     reading = await eyes.look()
-    assert (reading.waiting, reading.drained) == (1, {"one"})
+    assert (reading.waiting, reading.drained) == (1, {ONE})
     assert reading.workers[0].shares["plain"].processed == 0
 
 
@@ -155,7 +158,7 @@ async def test_a_paused_queue_is_taken_from_by_nobody_until_it_is_resumed(
     eyes: Eyes, plain: Celery, workers: PlainWorkers, until: Until
 ) -> None:
     await eyes.signals.pause(SOURCE)
-    workers.start("one")
+    workers.start(ONE)
 
     async def it_reports() -> bool:
         reading = await eyes.look()
@@ -177,14 +180,14 @@ async def test_a_paused_queue_is_taken_from_by_nobody_until_it_is_resumed(
 async def test_a_worker_that_is_asked_to_leave_finishes_first_and_never_consumes_again(
     eyes: Eyes, plain: Celery, workers: PlainWorkers, until: Until, tmp_path: Path
 ) -> None:
-    workers.start("one")
+    workers.start(ONE)
     hold(plain, tmp_path / "released")
 
     async def it_runs() -> bool:
         return await eyes.active() == 1
 
     await until(it_runs)
-    leaving = asyncio.create_task(asyncio.to_thread(leave, "one", within=90))
+    leaving = asyncio.create_task(asyncio.to_thread(leave, ONE, within=90))
 
     async def it_drains() -> bool:
         return (await eyes.look()).workers[0].draining
@@ -196,8 +199,8 @@ async def test_a_worker_that_is_asked_to_leave_finishes_first_and_never_consumes
     assert await leaving == ""
     reading = await eyes.look()
     assert (reading.waiting, reading.workers[0].held, reading.unacked) == (1, 0, 0)
-    await eyes.signals.undrain(SOURCE, ["one"])
-    workers.stop("one")
+    await eyes.signals.undrain(SOURCE, [ONE])
+    workers.stop(ONE)
     assert (await eyes.look()).waiting == 1
 
 
@@ -208,7 +211,7 @@ def test_who_asks_a_worker_that_is_not_there_is_told() -> None:
 async def test_what_a_dead_worker_held_is_seen_as_orphaned(
     eyes: Eyes, plain: Celery, workers: PlainWorkers, until: Until
 ) -> None:
-    workers.start("one")
+    workers.start(ONE)
     nap(plain, 60)
 
     async def it_runs() -> bool:
@@ -216,7 +219,7 @@ async def test_what_a_dead_worker_held_is_seen_as_orphaned(
 
     await until(it_runs)
     assert (await eyes.look()).orphans == 0
-    workers.kill("one")
+    workers.kill(ONE)
     eyes.source = replace(SOURCE, pods=())
 
     reading = await eyes.look()
@@ -226,7 +229,7 @@ async def test_what_a_dead_worker_held_is_seen_as_orphaned(
 async def test_messages_of_other_queues_in_the_same_unacked_are_not_ours(
     eyes: Eyes, plain: Celery, workers: PlainWorkers, until: Until
 ) -> None:
-    workers.start("one", report=False)
+    workers.start(ONE, report=False)
     nap(plain, 60)
     eyes.source = replace(SOURCE, pods=())
 
@@ -245,7 +248,7 @@ async def test_workers_that_do_not_report_are_read_from_unacked(
     signals = ValkeySignals(valkey_url, clock=lambda: now)
     eyes = Eyes(signals)
     try:
-        workers.start("one", report=False)
+        workers.start(ONE, report=False)
         nap(plain, 60)
 
         async def it_is_taken() -> bool:
