@@ -26,10 +26,13 @@ def end(*_):
         diary.write(os.environ["NAME"] + " ended\\n")
     os._exit(0)
 signal.signal(signal.SIGTERM, end)
-server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+server = socket.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.bind(("127.0.0.1", int(os.environ["PORT"])))
 with open(os.environ["DIARY"], "a") as diary:
     diary.write(os.environ["NAME"] + " started\\n")
 print("serving", flush=True)
+server.listen()  # last: whoever can connect finds the rest done
 while True:
     server.accept()[0].close()
 """
