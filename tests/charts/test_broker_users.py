@@ -13,7 +13,7 @@ from laneway.lanes.queue.broker import Outcome, Report
 from laneway.lanes.queue.outages import Outages
 from laneway.lanes.queue.valkey import ValkeyBroker
 from laneway.lanes.queue.worker import celery_app
-from laneway.runtime import describe
+from laneway.runtime.installed import describe
 from laneway.scaling.model import Reading, Unknown
 from laneway.scaling.signals import Source, Workers
 from laneway.scaling.signals.valkey import ValkeySignals

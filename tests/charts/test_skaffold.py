@@ -141,7 +141,7 @@ def test_a_source_is_copied_to_where_the_image_has_it() -> None:
     [rule] = artifact["sync"]["manual"]
     assert rule == {"src": "services/**/*.py", "dest": "/app", "strip": "services/"}
     meant = {str(path.relative_to(ROOT)) for path in ROOT.glob(rule["src"])}
-    assert {"services/laneway/src/laneway/runtime.py", "services/orders/src/shop_orders/service.py"} <= meant
+    assert {"services/laneway/src/laneway/runtime/process.py", "services/orders/src/shop_orders/service.py"} <= meant
 
 
 @pytest.mark.skipif(shutil.which("skaffold") is None, reason="skaffold is not on the PATH")

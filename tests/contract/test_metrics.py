@@ -9,7 +9,8 @@ from prometheus_client.metrics_core import Metric
 
 from laneway.lanes.grpc.connections import Connections
 from laneway.resilience.pipeline import Pipelines
-from laneway.runtime import _follow, describe
+from laneway.runtime.installed import describe
+from laneway.runtime.process import follow_pipelines
 from laneway.telemetry.catalogue import METRICS, Kind
 from laneway.telemetry.metrics import Metrics
 from laneway_operator.metrics import Metrics as OperatorMetrics
@@ -20,7 +21,7 @@ SOURCES = [*Path("services/laneway/src/laneway").rglob("*.py"), *Path("operator/
 
 def told() -> Iterator[Metric]:
     process, operator = Metrics(), OperatorMetrics()
-    _follow(process, Pipelines())
+    follow_pipelines(process, Pipelines())
     process.registry.register(Connections())
     operator.follow({}, lambda: True)
     for registry in (process.registry, operator.registry):
@@ -63,7 +64,7 @@ def test_names_follow_the_conventions() -> None:
 def test_a_breaker_and_a_budget_are_told_as_they_are_when_somebody_asks() -> None:
     [place] = [each for each in describe("orders").contract if each.name == "PlaceOrder"]
     metrics, pipelines = Metrics(), Pipelines()
-    _follow(metrics, pipelines)
+    follow_pipelines(metrics, pipelines)
     pipelines.of(place)
     text = metrics.render()[0].decode()
 

@@ -1,6 +1,6 @@
 """What the gateway lets in, and what it does not."""
 
-from laneway.runtime import describe
+from laneway.runtime.installed import describe
 
 
 def test_the_public_methods_have_routes_and_the_inner_ones_none() -> None:

@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass, GetMessageClassesFo
 from laneway.cli import discovery
 from laneway.contract.model import descriptor_of, owner_of, published
 from laneway.domain import Upcasters
-from laneway.runtime import describe
+from laneway.runtime.installed import describe
 
 FOLDER = Path(__file__).with_name("corpus")
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from laneway.cli.commands import app
 from laneway.errors import LanewayError
 from laneway.history.projector import Projector
-from laneway.runtime import describe
+from laneway.runtime.installed import describe
 from laneway.store import Store, Write, events, migrations
 from laneway.store.events import ANY, NewEvent
 from laneway.telemetry.metrics import Metrics

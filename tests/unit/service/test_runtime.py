@@ -13,7 +13,9 @@ from laneway.lanes.dispatch import Arrival
 from laneway.lanes.faults import Fault, Kind
 from laneway.lanes.outgoing import Lanes
 from laneway.resilience.pipeline import Pipelines
-from laneway.runtime import Process, _Nowhere, backend
+from laneway.runtime.backend import backend
+from laneway.runtime.installed import Nowhere
+from laneway.runtime.process import Process
 from laneway.service import Service
 from laneway.settings import Settings
 from laneway.telemetry.admin import Health
@@ -32,7 +34,7 @@ def build(tmp_path: Path) -> Any:
 
         service = Service("shelf", database=False, **declared).bind(service_of(tmp_path, BODY), {"Put": put})
         tracing, metrics, pipelines = Tracing("shelf", "1", None), Metrics(), Pipelines()
-        lanes = Lanes(_Nowhere(), pipelines=pipelines, tracing=tracing, metrics=metrics)
+        lanes = Lanes(Nowhere(), pipelines=pipelines, tracing=tracing, metrics=metrics)
         health = Health(asyncio.get_running_loop())
         return Process(service, settings, tracing, metrics, Tuning(), health, lanes, pipelines)
 

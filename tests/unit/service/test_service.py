@@ -9,7 +9,7 @@ import pytest
 
 from laneway.cli import discovery
 from laneway.errors import ConfigurationError
-from laneway.runtime import describe
+from laneway.runtime.installed import describe
 from laneway.service import Handlers, Service
 from tests.fixtures.protos import service_of
 

@@ -6,7 +6,7 @@ import logging
 import pytest
 from google.protobuf import struct_pb2
 
-from laneway.runtime import describe
+from laneway.runtime.installed import describe
 from laneway.telemetry import logs, redaction
 from shop.notifications.v1.notifications_pb2 import SendEmailRequest
 from shop.orders.v1.events_pb2 import OrderLine, OrderPlaced

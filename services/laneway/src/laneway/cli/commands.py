@@ -256,7 +256,7 @@ def service_config(service: str) -> None:
     _settings()
     from laneway.contract.service_config import service_config as config_of
     from laneway.errors import ConfigurationError
-    from laneway.runtime import describe
+    from laneway.runtime.installed import describe
 
     methods = describe(service).contract.methods
     if not methods:

@@ -37,7 +37,7 @@ async def opened(settings: Settings, name: str, data: Path) -> AsyncIterator[Ope
     Raises:
         ConfigurationError: there is no such service, it has no database, or the database cannot be used.
     """
-    from laneway.runtime import describe
+    from laneway.runtime.installed import describe
     from laneway.store import Store
     from laneway.store.migrations import check
 

@@ -22,7 +22,7 @@ from laneway.cli import discovery
 from laneway.cli.database import database_url
 from laneway.cli.screen import whole
 from laneway.errors import ConfigurationError, NotFound
-from laneway.runtime import describe
+from laneway.runtime.installed import describe
 from laneway.settings import Settings
 from laneway.store import Store, Write, dead_letters, migrations, turns
 from laneway.store.dead_letters import Selection

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laneway.errors import ConfigurationError
+from laneway.runtime import SERVICES
 
 if TYPE_CHECKING:
     from laneway.contract.model import Method
     from laneway.service import Service
 
-SERVICES = "laneway.services"
 COMPANIONS = "laneway.companions"
 """Programs beside services on a laptop: `def main() -> None` that serves on `PORT` and keeps files in `DATA`."""
 DEMOS = "laneway.demos"
@@ -55,7 +55,7 @@ def installed(names: Sequence[str] = ()) -> Sequence[Installed]:
     chosen = names or service_names()
     if not chosen:
         raise _nothing_installed()
-    from laneway.runtime import describe
+    from laneway.runtime.installed import describe
 
     return [_seen(name, describe(name)) for name in chosen]
 
@@ -69,7 +69,7 @@ def methods() -> list["Method"]:
     names = service_names()
     if not names:
         raise _nothing_installed()
-    from laneway.runtime import describe
+    from laneway.runtime.installed import describe
 
     return [method for name in names for method in describe(name).contract]
 

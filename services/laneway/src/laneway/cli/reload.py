@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from watchfiles import PythonFilter, run_process
 
-from laneway.cli.discovery import SERVICES
+from laneway.runtime import SERVICES, run
 from laneway.settings import Settings
 
 
@@ -16,8 +16,6 @@ def run_reloading(service: str, role: str) -> None:
 
 
 def _run(service: str, role: str) -> None:
-    from laneway.runtime import run
-
     run(service, role, Settings.load())
 
 

@@ -8,21 +8,16 @@ import importlib
 from contextlib import suppress
 from importlib.metadata import entry_points
 
-from laneway.cli.discovery import COMPANIONS, SERVICES
+from laneway.cli.discovery import COMPANIONS
+from laneway.runtime import SERVICES
 
 MODULES = (
     "laneway.cli",
     "laneway.cli.commands",
     "laneway.cli.up.launch",
-    "laneway.runtime",
-    "laneway.lanes.grpc.channel",
-    "laneway.lanes.grpc.server",
-    "laneway.lanes.queue.relay",
-    "laneway.lanes.queue.delivery",
-    "laneway.lanes.queue.worker",
-    "laneway.lanes.rest.app",
-    "laneway.lanes.rest.server",
-    "laneway.store.migrations",
+    "laneway.runtime.grpc",
+    "laneway.runtime.rest",
+    "laneway.runtime.worker",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "celery.app.amqp",
     "celery.app.control",

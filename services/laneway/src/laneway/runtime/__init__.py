@@ -1,0 +1,46 @@
+"""The composition of a process: what each role of a service is made of, started in order and stopped in reverse.
+
+One event loop per process. Each role is a module that is imported when it runs, so that a worker loads no web framework
+and an edge no Celery.
+"""
+
+from typing import TYPE_CHECKING
+
+from laneway.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from laneway.settings import Settings
+
+SERVICES = "laneway.services"
+"""The entry-point group in which distributions name their services' factories."""
+
+
+def run(name: str, role: str, settings: "Settings") -> None:
+    """Run one role of an installed service until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: the service, the role or its surroundings are not as they must be.
+    """
+    from prometheus_client import disable_created_metrics
+
+    from laneway.runtime.installed import factory_of
+    from laneway.telemetry import logs
+
+    logs.configure(name, settings.log_format, settings.log_level)
+    disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
+    factory = factory_of(name)
+    match role:
+        case "rest":
+            from laneway.runtime import rest
+
+            rest.run(name, factory, settings)
+        case "grpc":
+            from laneway.runtime import grpc
+
+            grpc.run(name, factory, settings)
+        case "worker":
+            from laneway.runtime import worker
+
+            worker.run(name, factory, settings)
+        case _:
+            raise ConfigurationError(f"There is no role `{role}`; the roles are rest, grpc and worker.")
