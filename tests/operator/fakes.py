@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from laneway.errors import Aborted, LanewayError, NotFound, Unavailable
+from laneway.errors import Aborted, LanewayError, NotFound, PermissionDenied, Unavailable
 from laneway.scaling.model import QueueReading, Reading, Share, Unknown, WorkerReading
 from laneway.scaling.signals import Source
 from laneway_operator.resource import Key, Resource
@@ -51,7 +51,7 @@ def pool(name: str = "mail", created: str = "2026-01-01T00:00:00Z", **spec: Any)
 
 @dataclass
 class FakeCluster:
-    """An API server, its watch and its controllers; `away` makes it not answer, `lag` keeps the watch from seeing."""
+    """An API server, its watch and its controllers; `away` makes it not answer, `forbidden` not scale."""
 
     clock: Clock
     resources: dict[Key, Resource] = field(default_factory=dict)
@@ -65,6 +65,7 @@ class FakeCluster:
     forgotten: list[tuple[Key, str]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     away: bool = False
+    forbidden: str = ""
     _versions: Iterable[int] = field(default_factory=lambda: itertools.count(2))
     _names: Iterable[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -116,6 +117,8 @@ class FakeCluster:
 
     async def scale(self, namespace: str, deployment: str, replicas: int, *, version: str) -> None:
         key = namespace, deployment
+        if self.forbidden:
+            raise PermissionDenied(self.forbidden)
         self._asked("scale", deployment, replicas)
         if self.deployments[key].version != version:
             self.writes.pop()
@@ -172,6 +175,7 @@ class FakeSignals:
     drained: set[str] = field(default_factory=set)
     paused: bool = False
     away: LanewayError | None = None
+    read_only: LanewayError | None = None
     obey: bool = True
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     closed: bool = False
@@ -199,6 +203,8 @@ class FakeSignals:
         return Reading(at=now, queues=queues, workers=workers, drained=frozenset(self.drained), unacked=held)
 
     async def drain(self, source: Source, pods: Iterable[str]) -> None:
+        if self.read_only is not None:
+            raise self.read_only
         self.calls.append(("drain", *sorted(pods)))
         self.drained |= set(pods)
 

@@ -124,6 +124,30 @@ async def test_an_api_server_that_is_away_changes_nothing_and_is_made_up_for_whe
     assert world.cluster.scales() == [10]
 
 
+async def test_a_scale_that_is_refused_is_said_until_it_is_not(world: World) -> None:
+    world.cluster.add(pool())
+    world.signals.waiting, world.cluster.forbidden = 400, "admission webhook `freeze` denied the request"
+    await world.look(10)
+    assert world.cluster.condition("ScalingActive") == ("False", "NotCarriedOut")
+    assert "freeze" in world.cluster.status()["conditions"][2]["message"]
+    [event] = [each for each in world.cluster.events if each["reason"] == "NotCarriedOut"]
+    assert event["type"] == "Warning"
+    assert "`freeze` denied the request" in event["message"]
+    assert "400 waiting" in event["message"]
+    world.cluster.forbidden = ""
+    await world.look(2)
+    assert world.cluster.scales() == [10]
+    assert world.cluster.condition("ScalingActive") == ("True", "Active")
+
+
+async def test_a_drain_that_the_broker_refuses_is_said_and_no_pod_goes(world: World) -> None:
+    await scaled_out(world)
+    world.signals.waiting, world.signals.read_only = 0, Unavailable("NOPERM: this user may not run SADD.")
+    await world.look(30)
+    assert world.cluster.condition("ScalingActive") == ("False", "NotCarriedOut")
+    assert not world.cluster.killed
+
+
 async def test_a_decision_made_on_an_old_look_is_refused_and_made_anew(world: World) -> None:
     from dataclasses import replace
 

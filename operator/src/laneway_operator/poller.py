@@ -258,14 +258,14 @@ class Poller:
         )
 
     async def _carry_out(self, task: Task, outcome: Outcome, gate: asyncio.Semaphore) -> None:
-        scaled_to = None
+        """What cannot be carried out is told; the next look decides again."""
         try:
             async with gate:
                 scaled_to = await self._applier.apply(task)
         except LanewayError as error:
-            facts = {"namespace": task.resource.namespace, "pool": task.resource.name, "cause": error.message}
-            log.warning("not carried out; the next look decides again", extra=facts)
-        self._tell(replace(outcome, scaled_to=scaled_to))
+            self._tell(replace(outcome, failed=Fact(holds=False, reason="NotCarriedOut", message=error.message)))
+        else:
+            self._tell(replace(outcome, scaled_to=scaled_to))
 
     def _tell(self, outcome: Outcome) -> None:
         self.outcomes[outcome.resource.key] = outcome

@@ -156,7 +156,7 @@ class Reporter:
             return
         told.decision = summary
         _log(outcome)
-        if outcome.decision is None or outcome.decision.reason not in _QUIET:
+        if outcome.decision is None or outcome.failed or outcome.decision.reason not in _QUIET:
             self._events.append((outcome.resource.namespace, self._event(outcome)))
 
     def _event(self, outcome: Outcome) -> Mapping[str, Any]:
@@ -189,13 +189,15 @@ class Reporter:
 
 def _summary(outcome: Outcome) -> tuple[str, int] | None:
     if outcome.decision is not None:
-        return outcome.decision.reason.value, outcome.decision.desired
+        return (outcome.failed or outcome.decision).reason, outcome.decision.desired
     return (outcome.refused.reason, -1) if outcome.refused else None
 
 
 def _sentence(outcome: Outcome) -> tuple[str, str, bool]:
     """Reason, message, and whether it is a warning."""
     decision = outcome.decision
+    if decision is not None and outcome.failed is not None:
+        return outcome.failed.reason, f"{outcome.failed.message} Wanted was: {decision.message}", True
     if decision is not None:
         message = f"Dry run: {decision.message}" if outcome.dry else decision.message
         return decision.reason.value, message, decision.reason in _WARNINGS

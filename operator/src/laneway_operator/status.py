@@ -18,7 +18,10 @@ METRICS, OBJECTIVE, SCALING = "MetricsAvailable", "ObjectiveAttainable", "Scalin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One look at a pool: what was seen of it, and what was decided; or `refused`, why nothing may be decided."""
+    """One look at a pool: what was seen of it, and what was decided.
+
+    `refused` is why nothing may be done about it, and `failed` why what was decided could not be done.
+    """
 
     resource: Resource
     plan: Plan | None = None
@@ -27,6 +30,7 @@ class Outcome:
     decision: Decision | None = None
     memory: Memory | None = None
     refused: Fact | None = None
+    failed: Fact | None = None
     scaled_to: int | None = None
     at: float = 0.0
 
@@ -37,7 +41,7 @@ class Outcome:
             return {
                 METRICS: self.decision.metrics_available,
                 OBJECTIVE: self.decision.objective_attainable,
-                SCALING: self.decision.scaling_active,
+                SCALING: self.refused or self.failed or self.decision.scaling_active,
             }
         unknown = Fact(holds=None, reason="NotLooked", message="Nothing is decided; see ScalingActive.")
         refused = self.refused or Fact(holds=None, reason="NotYet", message="The operator has not looked yet.")
