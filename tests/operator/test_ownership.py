@@ -31,6 +31,25 @@ async def test_a_deployment_that_an_autoscaler_scales_is_not_touched(world: Worl
     assert world.cluster.scales() == [10]
 
 
+async def test_a_dry_run_says_what_it_would_do_beside_the_autoscaler_that_does_it(world: World) -> None:
+    world.cluster.add(pool(mode="DryRun", consume="Paused"))
+    world.cluster.deploy(replicas=2)
+    world.cluster.hpas[NAMESPACE, "worker"] = ["keda-hpa-worker"]
+    await world.look(3)
+    assert world.cluster.condition("ScalingActive") == ("False", "ConflictingAutoscaler")
+    assert world.cluster.condition("MetricsAvailable") == ("True", "Reporting")
+    assert world.cluster.status()["replicas"] == 2
+    assert world.cluster.status()["desiredReplicas"] == 0
+    world.cluster.add(replace(world.cluster.resources[NAMESPACE, "mail"], spec=pool(mode="DryRun").spec, generation=2))
+    world.signals.waiting = 400
+    await world.look(3)
+    assert world.cluster.status()["desiredReplicas"] == 10
+    world.cluster.resources.clear()
+    await world.look()
+    assert world.cluster.scales() == []
+    assert world.signals.calls == []
+
+
 async def test_a_deployment_that_is_missing_is_said_and_waited_for(world: World) -> None:
     world.cluster.deployments.clear()
     world.cluster.add(pool())

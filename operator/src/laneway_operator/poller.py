@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from laneway.errors import ConfigurationError, LanewayError
-from laneway.scaling.model import Consume, Decision, Fact, Intent, Memory, Observation, Pod, Reading, Unknown
+from laneway.scaling.model import Consume, Decision, Fact, Intent, Memory, Mode, Observation, Pod, Reading, Unknown
 from laneway.scaling.signals import Source
 from laneway.scaling.sizing import decide
 from laneway_operator.apply import Applier, Task
@@ -45,13 +45,17 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """A pool that may be decided about, and what is known of it before its broker is read."""
+    """A pool that may be decided about, and what is known of it before its broker is read.
+
+    One in a dry run may be `refused`: it says what it would do, beside who does it.
+    """
 
     resource: Resource
     plan: Plan
     deployment: Deployment
     pods: Sequence[PodState]
     source: Source
+    refused: Fact | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,7 @@ class Poller:
         plan = self._plan(resource)
         deployment = self._cluster.deployment(resource.target)
         refused = plan if isinstance(plan, Fact) else self._refusal(resource, owner, deployment)
-        if refused is not None or isinstance(plan, Fact) or deployment is None:
+        if isinstance(plan, Fact) or deployment is None or (refused and plan.intent.mode is not Mode.DRY_RUN):
             self._tell(Outcome(resource=resource, deployment=deployment, refused=refused, at=self._clock()))
             return
         pods = tuple(sorted(self._cluster.pods(resource.target), key=lambda pod: pod.name))
@@ -155,7 +159,7 @@ class Poller:
             workers=plan.workers,
             layout=plan.layout,
         )
-        job = _Job(resource=resource, plan=plan, deployment=deployment, pods=pods, source=source)
+        job = _Job(resource=resource, plan=plan, deployment=deployment, pods=pods, source=source, refused=refused)
         try:
             address = await self._brokers.address(resource.namespace, plan)
             self._brokers.signals(address)
@@ -237,6 +241,7 @@ class Poller:
             reading=reading,
             decision=decision,
             memory=memory,
+            refused=job.refused,
             at=now,
         )
         if not self._applier.idle(task):
@@ -277,7 +282,7 @@ class Poller:
         for key in self._known.keys() - present:
             del self._known[key]
             gone, last = self.outcomes.pop(key, None), self._last.pop(key, None)
-            if gone is not None and last is not None:
+            if gone is not None and last is not None and not gone.dry:
                 await self._free(gone, *last)
         self._reporter.forget(present)
 
