@@ -114,6 +114,19 @@ async def test_a_lease_that_was_given_back_is_free_at_once(leases: FakeLeases, c
     assert leases.lease["leaseTransitions"] == 1
 
 
+async def test_a_lease_that_somebody_deletes_is_not_taken_from_its_holder(leases: FakeLeases, clock: Clock) -> None:
+    first, second = contender(leases, "a", clock), contender(leases, "b", clock)
+    await first.contend()
+    await second.contend()
+    leases.lease = None
+    assert not await second.contend()
+    assert await first.contend(), "its holder makes it anew"
+    assert not await second.contend()
+    leases.lease = None
+    clock.advance(DURATION)
+    assert await second.contend(), "a holder that is gone does not come back"
+
+
 async def test_of_two_that_take_at_once_one_leads(leases: FakeLeases, clock: Clock) -> None:
     await contender(leases, "dead", clock).contend()
     first, second = contender(leases, "a", clock), contender(leases, "b", clock)

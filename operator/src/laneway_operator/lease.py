@@ -40,8 +40,11 @@ class Leases(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
+    """A record of the Lease: since when it has been so, and whether another holds it."""
+
     version: str
     at: float
+    others: bool
 
 
 class Leadership:
@@ -91,6 +94,8 @@ class Leadership:
         try:
             lease = await self._leases.get_lease(self._namespace, self._name)
         except NotFound:
+            if self._seen is not None and self._seen.others and not self._outlived(DURATION):
+                return False  # somebody deleted it; its holder does not know yet
             created = await self._leases.create_lease(self._namespace, self._name, self._record({}))
             self._see(created)
             return True
@@ -105,14 +110,19 @@ class Leadership:
     def _see(self, lease: Mapping[str, Any]) -> None:
         version = lease["metadata"]["resourceVersion"]
         if self._seen is None or self._seen.version != version:
-            self._seen = _Seen(version, self._clock())
+            holder = lease.get("spec", {}).get("holderIdentity")
+            self._seen = _Seen(version, self._clock(), others=bool(holder) and holder != self._identity)
 
     def _free(self, spec: Mapping[str, Any]) -> bool:
         holder = spec.get("holderIdentity")
         if not holder or holder == self._identity:
             return True
+        return self._outlived(float(spec.get("leaseDurationSeconds", DURATION)))
+
+    def _outlived(self, seconds: float) -> bool:
+        """Whether what was seen last has not changed for so long."""
         assert self._seen is not None  # noqa: S101 it has just been seen
-        return self._clock() - self._seen.at >= float(spec.get("leaseDurationSeconds", DURATION))
+        return self._clock() - self._seen.at >= seconds
 
     def _record(self, before: Mapping[str, Any]) -> Mapping[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
