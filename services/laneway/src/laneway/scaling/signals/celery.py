@@ -6,12 +6,13 @@ of the steps (`_brpop_start`); what is taken and not acknowledged is in the hash
 message that is restored goes back into its list (`_do_restore_message`), so it is counted as waiting there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
 from laneway.scaling.model import QueueReading, Reading, WorkerReading
 from laneway.scaling.signals import Source
+from laneway.scaling.signals.bindings import binding_key, bindings_in
 from laneway.scaling.signals.questions import (
     TIME,
     Answers,
@@ -30,24 +31,27 @@ BASIC_AFTER = 15.0
 AT_MOST = 1000
 """Unacknowledged messages that are looked at one by one; of more, the queues' shares are estimated from these."""
 
+EXCHANGES = 32
+"""Exchanges whose bindings are asked for."""
+
 UNACKED = """
 local found = {}
 local taken = redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1, 'WITHSCORES')
 for i = 1, #taken, 2 do
   local message = redis.call('HGET', KEYS[2], taken[i])
-  local route = message and string.match(string.sub(message, -512), '"([^"]*)"%]$') or ''
-  found[#found + 1] = {taken[i], taken[i + 1], route}
+  local exchange, route = string.match(message and string.sub(message, -1024) or '', '"([^"]*)", ?"([^"]*)"%]$')
+  found[#found + 1] = {taken[i], taken[i + 1], exchange or '', route or ''}
 end
 return found
 """
-"""Tags of unacknowledged messages, when each was taken, and its routing key: not the messages, which may be large."""
+"""Tags of unacknowledged messages, when each was taken, its exchange and key: not the messages, which may be large."""
 
 
 class CeleryPool:
     """One pool of any Celery application.
 
-    A message belongs to the queue that is named like its routing key, which is how Celery routes unless it is told
-    otherwise.
+    A message belongs to the queues that its exchange and routing key lead to. Of an exchange that is seen for the first
+    time the bindings are asked for at the next look; until then the queue is taken to be named like the routing key.
     """
 
     def __init__(self, source: Source) -> None:
@@ -58,6 +62,7 @@ class CeleryPool:
         self._taken: Mapping[str, float] = {}
         self._finished = 0
         self._held_seconds = 0.0
+        self._exchanges: Sequence[str] = ()
 
     def continues(self, source: Source) -> bool:
         if replace(source, pods=self._source.pods) != self._source:
@@ -68,6 +73,7 @@ class CeleryPool:
     def first(self) -> Sequence[Question]:
         asked: list[Question] = [TIME, self._size_of_unacked]
         asked += [("LLEN", key) for queue in self._source.queues for key in self._lists(queue)]
+        asked += [self._bindings(exchange) for exchange in self._exchanges]
         return [*asked, *of_workers(self._source)]
 
     def second(self, first: Answers) -> Sequence[Question]:
@@ -81,7 +87,7 @@ class CeleryPool:
         workers = workers_in(self._source, first)
         self._look_at_pods(workers, now)
         moment = time_in(first[TIME])
-        taken = self._taken_from(second.get(self._unacked, ()))
+        taken = self._taken_from(second.get(self._unacked, ()), first)
         unacked = _estimate(len(taken), len(second.get(self._unacked, ())), int(first[self._size_of_unacked]))
         held = sum(worker.held for worker in workers)
         if self._basic:
@@ -107,6 +113,9 @@ class CeleryPool:
     def _unacked(self) -> Question:
         layout, prefix = self._source.layout, self._source.prefix
         return ("EVAL", UNACKED, 2, prefix + layout.unacked_index_key, prefix + layout.unacked_key, AT_MOST)
+
+    def _bindings(self, exchange: str) -> Question:
+        return ("SMEMBERS", self._source.prefix + binding_key(exchange))
 
     def _lists(self, queue: str) -> list[str]:
         """Where kombu puts the messages of a queue."""
@@ -135,9 +144,30 @@ class CeleryPool:
         silent = any(now - since > BASIC_AFTER for since in self._since.values())
         self._basic = not self._reports and (self._basic or silent)
 
-    def _taken_from(self, found: Sequence[Any]) -> Mapping[str, float]:
+    def _taken_from(self, found: Sequence[Any], first: Answers) -> Mapping[str, float]:
         """When each message of the pool's queues was taken, by its tag."""
-        return {tag.decode(): float(score) for tag, score, route in found if route.decode() in self._source.queues}
+        routes = {(exchange.decode(), key.decode()) for _, _, exchange, key in found}
+        ours = self._leading_here(routes, first)
+        if routes:
+            self._exchanges = sorted({exchange for exchange, _ in routes if exchange})[:EXCHANGES]
+        return {
+            tag.decode(): float(score)
+            for tag, score, exchange, key in found
+            if (exchange.decode(), key.decode()) in ours
+        }
+
+    def _leading_here(self, routes: Set[tuple[str, str]], first: Answers) -> Set[tuple[str, str]]:
+        """Those of some exchanges and routing keys that lead to the pool's queues."""
+        separator = self._source.layout.separator
+        ways = {each: bindings_in(first[self._bindings(each)], separator) for each in self._exchanges}
+        ours = self._source.queues
+
+        def leads_here(exchange: str, key: str) -> bool:
+            if exchange not in ways:
+                return key in ours
+            return any(way.queue in ours and way.takes(key) for way in ways[exchange])
+
+        return {route for route in routes if leads_here(*route)}
 
     def _follow(self, taken: Mapping[str, float], moment: float) -> None:
         """Count what has left `unacked` since the last look, and for how long it was there."""
