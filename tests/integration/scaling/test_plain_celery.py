@@ -2,17 +2,20 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
 
 from laneway.scaling.leave import leave
-from laneway.scaling.model import Reading
+from laneway.scaling.model import Reading, Unknown
 from laneway.scaling.signals import Layout, Source
 from laneway.scaling.signals.valkey import ValkeySignals
+from tests.fixtures.proxy import proxy
 from tests.fixtures.valkey import Server
 from tests.integration.scaling.conftest import PlainWorkers, Until, hold, nap, producer
 
@@ -282,6 +285,19 @@ async def test_a_broker_that_is_away_is_unknown_and_comes_back(valkey: Server) -
         assert isinstance((await signals.read([SOURCE]))["p"], Reading)
     finally:
         await signals.close()
+
+
+async def test_a_broker_that_hangs_is_unknown_soon_enough_to_say_it_within_five_seconds(valkey_url: str) -> None:
+    async with proxy(behind=urlsplit(valkey_url).port or 0) as between:
+        signals = ValkeySignals(f"redis://127.0.0.1:{between.port}/0")
+        try:
+            assert isinstance((await signals.read([SOURCE]))["p"], Reading)
+            between.black_hole()
+            begin = time.monotonic()
+            assert isinstance((await signals.read([SOURCE]))["p"], Unknown)
+            assert time.monotonic() - begin < 3.9, "a look begins a second later at most"
+        finally:
+            await signals.close()
 
 
 async def test_what_cannot_be_read_is_unknown_for_that_pool_only(valkey_url: str) -> None:

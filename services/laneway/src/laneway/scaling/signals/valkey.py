@@ -25,7 +25,10 @@ from laneway.scaling.signals.questions import Answers, Pool, Question
 from laneway.scaling.wire import drain_key, paused_key
 
 TIMEOUT = 2.0
-"""Seconds for which an answer is waited for; then the broker counts as away."""
+"""Seconds for which a connection or the answer to a change is waited for; then the broker counts as away."""
+
+READ_WITHIN = 3.0
+"""Seconds for a whole reading. With a second until it begins, silence is told within five."""
 
 AT_ONCE = 2000
 """Commands in one pipeline."""
@@ -62,7 +65,7 @@ class ValkeySignals:
         self._pools = pools
         now = self._clock()
         try:
-            async with asyncio.timeout(2 * TIMEOUT):
+            async with asyncio.timeout(READ_WITHIN):
                 first = await self._ask({name: pool.first() for name, pool in pools.items()})
                 second = await self._ask({name: pool.second(first[name]) for name, pool in pools.items()})
         except (RedisError, OSError, TimeoutError, ssl.SSLError) as error:
