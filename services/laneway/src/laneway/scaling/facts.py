@@ -48,7 +48,8 @@ def available(reading: Reading) -> Fact:
     if reading.basic:
         said = (
             "The workers do not report (app.steps['worker'].add(laneway.CapacityReport)): what runs is taken from "
-            "`unacked`, service times from how long messages stay there, and scale-in cannot drain a pod first."
+            "`unacked`, service times from how long messages stay there; scale-in cannot drain a pod first, and nobody "
+            "heeds a pause."
         )
         return Fact(holds=True, reason="BasicMode", message=said)
     return Fact(holds=True, reason="Reporting", message=f"{len(reading.workers)} workers report.")
