@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from time import time
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import redis.asyncio as valkey
 from redis.asyncio.retry import Retry
@@ -38,14 +39,16 @@ class ValkeySignals:
     """One broker; see `laneway.scaling.signals.Signals`.
 
     Args:
-        url: `redis://` or `rediss://`, with user, password and database, and the client's options as its query.
-        ssl_ca_data: certificates, as PEM, that vouch for the server; those of the system, if there are none.
+        url: `redis://` or `rediss://`, with user, password and database, and options of TLS as its query, in the words
+            of the client (`ssl_cert_reqs=none`) or of Celery (`ssl_cert_reqs=CERT_NONE`).
+        ssl_ca_data: certificates, as PEM, that vouch for the server, in place of a file that the URL names; those of
+            the system, if there are none.
     """
 
     def __init__(self, url: str, *, ssl_ca_data: str | None = None, clock: Callable[[], float] = time) -> None:
         options: dict[str, Any] = {"ssl_ca_data": ssl_ca_data} if ssl_ca_data else {}
         self._client = valkey.Redis.from_url(
-            url,
+            _for_the_client(url, keep_file=not ssl_ca_data),
             # Each use has a time limit of its own. The client's would go through `asyncio.wait_for`, which on
             # Python 3.11 loses a cancellation that comes together with the result.
             socket_timeout=None,
@@ -124,6 +127,17 @@ class ValkeySignals:
         for queue in source.queues:
             change(pipe, source.prefix + key(queue))
         await _reaching(pipe.execute())
+
+
+def _for_the_client(url: str, *, keep_file: bool) -> str:
+    """A URL of Celery in the client's words; a file of certificates is one of the worker's pod, and may not be here."""
+    parts = urlsplit(url)
+    options = [
+        (name, value.removeprefix("CERT_").lower() if name == "ssl_cert_reqs" else value)
+        for name, value in parse_qsl(parts.query)
+        if keep_file or name != "ssl_ca_certs"
+    ]
+    return urlunsplit(parts._replace(query=urlencode(options)))
 
 
 def _reading(pool: Pool, first: Answers, second: Answers, now: float) -> Reading | Unknown:
