@@ -59,6 +59,15 @@ def test_a_cancellation_before_the_start_keeps_the_saga_from_starting(saga: Fulf
     assert names(saga.begin(PLACED)) == []
 
 
+def test_a_cancellation_that_comes_before_its_order_is_told_when_it_is_known_to_whom(saga: Fulfilment) -> None:
+    saga.cancel("The customer cancelled.")
+    saga.tell_rejected()
+    saga.begin(PLACED)
+    saga.tell_rejected()
+    [told] = [event for event in saga.collect()[1] if isinstance(event, OrderRejected)]
+    assert (told.order, told.email) == ("orders/1", "a@b.example")
+
+
 def test_what_is_on_its_way_is_told_with_its_tracking_number(saga: Fulfilment) -> None:
     saga.begin(PLACED)
     saga.tell_shipped("T1")

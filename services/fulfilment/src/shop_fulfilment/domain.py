@@ -47,8 +47,8 @@ class Fulfilment(Saga):
         self.record(OrderShipped(order=self.id, email=self.order.email, tracking=tracking))
 
     def tell_rejected(self) -> None:
-        """Tell the others, once, that it will not come."""
-        if self.reason and not self._rejected:
+        """Tell the others, once, that it will not come; of an order that was cancelled before it was heard of, then."""
+        if self.reason and self.order.order and not self._rejected:
             self.record(OrderRejected(order=self.id, email=self.order.email, reason=self.reason))
 
     @applies(FulfilmentBegun)
