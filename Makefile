@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-faults e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom setup clean
+.PHONY: help up demo test test-faults e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ lint: $(READY) ## style, layers and contracts
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
-bench: bench-sync bench-async bench-walk bench-resilience bench-operator ## every benchmark
+bench: bench-sync bench-async bench-walk bench-lanes bench-resilience bench-operator ## every benchmark
 
 bench-sync: $(READY) ## a call with its policy, the edge and its JSON, against grpc.aio, FastAPI and json_format
 	@$(BIN)/python -m tests.benchmarks.sync
@@ -49,6 +49,9 @@ bench-async: $(READY) ## the event log against pyeventsourcing, and what a long 
 
 bench-walk: $(READY) ## orders per second through the whole walk
 	@$(BIN)/python -m tests.benchmarks.walk
+
+bench-lanes: $(READY) ## one operation by each lane, healthy and not, into docs/choosing.md
+	@$(BIN)/python -m tests.benchmarks.lanes
 
 bench-resilience: $(READY) ## what a closed breaker costs, and what overload and outages leave
 	@$(BIN)/python -m tests.benchmarks.resilience
@@ -62,7 +65,8 @@ bench-operator: $(READY) ## our sizing against KEDA + HPA, simulated
 
 protos: $(READY) ## check all contracts and regenerate their code
 	@$(BIN)/laneway lint protos
-	@$(BIN)/python -m laneway.contract.compile protos --only laneway --out services/laneway/src --no-plugin
+	@$(BIN)/python -m laneway.contract.compile protos --only laneway/v1 --out services/laneway/src --no-plugin
+	@$(BIN)/python -m laneway.contract.compile protos --only laneway/compare --out services/laneway/src
 	@$(BIN)/python -m laneway.contract.compile protos --only shop --out services/contracts/src
 
 dev-cluster: $(READY) ## the shop on the cluster of KUBECONFIG, with changed sources in its pods (see k8s/README.md)

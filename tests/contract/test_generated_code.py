@@ -13,7 +13,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("only", "committed", "plugin"),
-    [("laneway", "services/laneway/src", False), ("shop", "services/contracts/src", True)],
+    [
+        ("laneway/v1", "services/laneway/src", False),
+        ("laneway/compare", "services/laneway/src", True),
+        ("shop", "services/contracts/src", True),
+    ],
 )
 def test_committed_code_is_not_stale(only: str, committed: str, plugin: bool, tmp_path: Path) -> None:
     compile_protos(ROOT / "protos", only, tmp_path, plugin=plugin)

@@ -250,6 +250,34 @@ def top(
     show_top(Prometheus(prometheus) if prometheus else Processes(data), Console())
 
 
+@app.command()
+def compare(
+    scale: Annotated[
+        float, typer.Option(min=0.1, max=20, help="Multiplies how long is measured; 1 is under two minutes.")
+    ] = 1.0,
+    svg: Annotated[Path | None, typer.Option(help="Draw what is shown into this file, too.")] = None,
+    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+) -> None:
+    """Measure one operation over REST, gRPC, queue and event on this machine: healthy, callee slow, down, 10x burst.
+
+    Which lane for which use, by these numbers: docs/choosing.md.
+    """
+    settings = _settings()
+    from laneway.cli.compare.commands import run_compare
+
+    run_compare(settings, scale=scale, svg=svg, as_json=format == "json")
+
+
+@app.command("compare-part", hidden=True)
+def compare_part(service: str, role: Annotated[str, typer.Option()]) -> None:
+    """Run a part of what `laneway compare` measures."""
+    settings = _settings()
+    from laneway.compare.services import PARTS
+    from laneway.runtime import run as run_role
+
+    run_role(service, role, settings, PARTS[service])
+
+
 @app.command("service-config")
 def service_config(service: str) -> None:
     """Print the gRPC service config of a service: deadlines, retries and balancing, for clients that are not ours."""

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from laneway.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from laneway.runtime.installed import Factory
     from laneway.settings import Settings
 
 SERVICES = "laneway.services"
 """The entry-point group in which distributions name their services' factories."""
 
 
-def run(name: str, role: str, settings: "Settings") -> None:
-    """Run one role of an installed service until SIGTERM or SIGINT.
+def run(name: str, role: str, settings: "Settings", factory: "Factory | None" = None) -> None:
+    """Run one role of a service until SIGTERM or SIGINT: of an installed one, if no factory is given.
 
     Raises:
         ConfigurationError: the service, the role or its surroundings are not as they must be.
@@ -28,7 +29,7 @@ def run(name: str, role: str, settings: "Settings") -> None:
 
     logs.configure(name, settings.log_format, settings.log_level)
     disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
-    factory = factory_of(name)
+    factory = factory or factory_of(name)
     match role:
         case "rest":
             from laneway.runtime import rest

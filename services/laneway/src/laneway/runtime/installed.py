@@ -52,9 +52,12 @@ def _not_importable(name: str, entry: EntryPoint, error: Exception) -> Configura
 
 def describe(name: str) -> Service:
     """An installed service as its author declared it, for reading only: its lanes lead nowhere."""
-    return factory_of(name)(
-        Lanes(Nowhere(), pipelines=Pipelines(), tracing=Tracing(name, name, None), metrics=Metrics())
-    )
+    return looked_at(name, factory_of(name))
+
+
+def looked_at(name: str, factory: Factory) -> Service:
+    """What a factory makes, for reading only."""
+    return factory(Lanes(Nowhere(), pipelines=Pipelines(), tracing=Tracing(name, name, None), metrics=Metrics()))
 
 
 class Nowhere:
