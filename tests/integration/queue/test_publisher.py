@@ -55,5 +55,7 @@ async def test_a_broker_that_is_away_fails_no_call_and_blocks_no_stop(lane: Lane
         publisher.offer([message], [Tracing("p", "p", spans).start_span("publish")])
         publisher.wake()
     await broker.close()
-    assert len(spans.get_finished_spans()) == 1
+    [span] = spans.get_finished_spans()
+    assert (span.attributes or {})["error.type"] == "Unavailable"
+    assert not span.status.is_ok
     assert [row.id for row in await lane.left()] == ["m1"]

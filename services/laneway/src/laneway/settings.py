@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     otlp_endpoint: Annotated[str, _url("http", "https")] | None = Field(
         default=None, examples=["http://127.0.0.1:4318"]
     )
+    trace_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the traces that are kept; decided where one begins, and obeyed by all whom it leads to."""
+    trace_errors: bool = False
+    """Keep of the other traces each process's part in which something failed."""
+    trace_slow_seconds: float | None = Field(default=None, gt=0)
+    """Keep of the other traces each process's part that took so long."""
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     worker_slots: int = Field(default=16, ge=1, le=1000)

@@ -26,6 +26,7 @@ from laneway.call import Lane, Surroundings
 from laneway.contract.model import Contract, Method
 from laneway.errors import Unavailable
 from laneway.history.projector import Projector
+from laneway.history.sagas import SagaView
 from laneway.lanes.dispatch import Arrival, Dispatcher
 from laneway.lanes.everywhere import REGISTER
 from laneway.lanes.outgoing import Lanes
@@ -299,7 +300,15 @@ class _Host:
             methods=service.contract, upcasters=service.upcasters,
         )  # fmt: skip
         projectors = [
-            Projector(store, each, holder="test", metrics=metrics, upcasters=service.upcasters, clock=clock)
+            Projector(
+                store,
+                each,
+                holder="test",
+                metrics=metrics,
+                upcasters=service.upcasters,
+                clock=clock,
+                tracing=None if isinstance(each, SagaView) else tracing,
+            )
             for each in service.projections
         ]
         watch = Watch(store, clock)

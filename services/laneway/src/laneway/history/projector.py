@@ -10,8 +10,11 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
 
 from laneway.domain.changes import Change, condensed
 from laneway.domain.projection import Projection
@@ -21,7 +24,9 @@ from laneway.history.log import EventLog
 from laneway.store import Store, StoreUnavailable, VersionConflict, events, leases, projections
 from laneway.store.events import Cursor, Event
 from laneway.store.projections import Generation, Hold, State
+from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +47,10 @@ BATCH = 500
 
 BATCH_ALONE = 20_000
 """The same in a process that does nothing else: a row that many events count in is written once for all of them."""
+
+
+LINKED = 100
+"""Events of a batch whose traces its span names."""
 
 
 @dataclass(slots=True)
@@ -109,7 +118,9 @@ class Projector:
         upcasters: Upcasters | None = None,
         batch: int = BATCH,
         clock: Callable[[], float] = time.time,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self.projection = projection
         self._batch = batch
         self._store = store
@@ -223,7 +234,8 @@ class Projector:
         if more and building:  # the database reads on while this process works
             self._ahead = new[-1].cursor, asyncio.create_task(self._after(new[-1].cursor))
         if new:
-            generation = await self._apply(generation, new, held)
+            with nullcontext() if building else self._span(new):
+                generation = await self._apply(generation, new, held)
         if building and not more:
             await self._store.commit(projections.go_live(generation, self._clock()))
             log.info("a view was rebuilt", extra={"view": generation.name, "events": generation.applied})
@@ -244,6 +256,17 @@ class Projector:
         return await events.read_after(self._store, cursor, self._sources, self._batch)
 
     # Applying
+
+    def _span(self, new: Sequence[Event]) -> AbstractContextManager[object]:
+        """In the trace of its events, if they are of one; else a trace of its own, linked to those of the first."""
+        if self._tracing is None:
+            return nullcontext()
+        name, attributes = names.project_span(self.projection.name), names.projecting(len(new))
+        links = self._tracing.links(event.metadata for event in new[:LINKED])
+        parent = Context()
+        if len(links) == 1:
+            links, parent = [], self._tracing.extract(new[0].metadata)
+        return self._tracing.span(name, SpanKind.CONSUMER, attributes, parent=parent, links=links)
 
     async def _apply(self, generation: Generation, new: Sequence[Event], held: Mapping[str, Hold]) -> Generation:
         free = [event for event in new if event.stream not in held]

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry import trace
+from opentelemetry.trace import Link, Span, SpanKind
 
 from laneway.call import Call, Effects, Facts, Identity, Lane, Surroundings, current_call
 from laneway.contract.model import Contract, Method, read_path
@@ -260,13 +261,17 @@ class Dispatcher:
         method, tracing = facts.method, self._surroundings.tracing
         if facts.message_id is not None:
             kind, name = SpanKind.CONSUMER, names.process_span(method.queue_name)
-            attributes = names.messaging(method.queue_name, facts.message_id, "process")
+            of_call = names.messaging(method.queue_name, facts.message_id, "process")
         else:
             kind, name = SpanKind.SERVER, names.rpc_span(method.service_name, method.name)
-            attributes = names.rpc(method.service_name, method.name)
-        attributes = {**attributes, names.LANE: facts.lane.value}
+            of_call = names.rpc(method.service_name, method.name)
+        attributes: dict[str, str | int] = {**of_call, names.LANE: facts.lane.value}
+        above, links = tracing.extract(facts.headers), []
+        if facts.message_id is not None and facts.attempt > 1:
+            attributes[names.ATTEMPT_NUMBER] = facts.attempt
+            links = [Link(trace.get_current_span(above).get_span_context(), {names.ATTEMPT_NUMBER: facts.attempt})]
         with (
-            tracing.span(name, kind, attributes, parent=tracing.extract(facts.headers)) as span,
+            tracing.span(name, kind, attributes, parent=above, links=links) as span,
             self._metrics.call("server", method.full_name, facts.lane.value),
         ):
             yield span

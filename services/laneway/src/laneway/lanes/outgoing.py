@@ -31,7 +31,7 @@ from laneway.lanes.transport import Answer, Transport
 from laneway.resilience.pipeline import Attempt, Pipeline, Pipelines
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
-from laneway.telemetry.tracing import Tracing
+from laneway.telemetry.tracing import Tracing, mark
 
 
 class Lanes:
@@ -173,6 +173,9 @@ class Lanes:
                 async with aclosing(replies), aclosing(idle.guard(replies)) as guarded:
                     async for reply in guarded:
                         yield reply
+        except BaseException as error:
+            mark(span, error)
+            raise
         finally:
             span.end()
 

@@ -11,6 +11,7 @@ from laneway.contract.model import Method
 from laneway.errors import ConfigurationError, LanewayError
 from laneway.history.census import Census
 from laneway.history.projector import Projector
+from laneway.history.sagas import SagaView
 from laneway.lanes.everywhere import REGISTER
 from laneway.lanes.grpc.server import GrpcServer
 from laneway.lanes.outgoing import Lanes
@@ -22,7 +23,6 @@ from laneway.runtime.process import Process, process, running, stop_signal
 from laneway.service import Service
 from laneway.settings import Settings
 from laneway.store import Store
-from laneway.telemetry.metrics import Metrics
 from laneway.v1 import system_pb2
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def _duties(own: Process, back: Backend) -> list[Coroutine[Any, Any, None]]:
     own.metrics.follow("laneway_outbox_full", back.pressure.full)
     if own.service.sagas:
         duties.append(_counting_sagas(own, back.store))
-    duties += [projector.run() for projector in projectors(own.service, back.store, settings, own.metrics)]
+    duties += [projector.run() for projector in projectors(own, back.store)]
     return duties
 
 
@@ -88,11 +88,18 @@ def _counting_sagas(own: Process, store: Store) -> Coroutine[Any, Any, None]:
     return census.keep()
 
 
-def projectors(service: Service, store: Store, settings: Settings, metrics: Metrics) -> list[Projector]:
+def projectors(own: Process, store: Store) -> list[Projector]:
     """The keepers of a service's views."""
     return [
-        Projector(store, projection, holder=settings.instance, metrics=metrics, upcasters=service.upcasters)
-        for projection in service.projections
+        Projector(
+            store,
+            projection,
+            holder=own.settings.instance,
+            metrics=own.metrics,
+            upcasters=own.service.upcasters,
+            tracing=None if isinstance(projection, SagaView) else own.tracing,  # what is of no author is no news
+        )
+        for projection in own.service.projections
     ]
 
 

@@ -56,6 +56,16 @@ def process_span(queue: str) -> str:
     return f"process {queue}"
 
 
+def project_span(view: str) -> str:
+    """`project bestsellers`."""
+    return f"project {view}"
+
+
+def projecting(events: int) -> dict[str, str | int]:
+    """Attributes of the span of a batch of events that a view takes in."""
+    return {"messaging.batch.message_count": events, "messaging.operation.type": "process", LANE: "event"}
+
+
 def messaging(queue: str, message_id: str, operation: str) -> dict[str, str]:
     """Attributes of a span of a message; `operation` is `send` or `process`."""
     return {

@@ -16,18 +16,25 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from laneway.telemetry.sampling import Sampling, Untaken
+
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_UNTAKEN = TraceFlags(TraceFlags.DEFAULT)
 _UNSET = Status(StatusCode.UNSET)
 
 
 class LeanTracer:
-    """Makes lean spans; each is sampled as its parent is, and a trace's first one always."""
+    """Makes lean spans; each is sampled as its parent is, and a trace's first one as `sampling` says."""
 
-    def __init__(self, name: str, resource: Resource, processor: SpanProcessor | None) -> None:
+    def __init__(
+        self, name: str, resource: Resource, processor: SpanProcessor | None, sampling: Sampling | None = None
+    ) -> None:
         self._scope = InstrumentationScope(name)
         self._resource = resource
         self._processor = processor
         self._ids = RandomIdGenerator()
+        self._sampling = sampling = sampling or Sampling()
+        self._untaken = Untaken(sampling, processor.on_end) if processor and sampling.looks_back else None
 
     def start_span(
         self,
@@ -40,34 +47,42 @@ class LeanTracer:
         """A span that begins now, under the span of a context (the current one, if none is given)."""
         above = trace.get_current_span(context).get_span_context()
         parent = above if above.is_valid else None
+        trace_id = parent.trace_id if parent else self._ids.generate_trace_id()
         own = SpanContext(
-            parent.trace_id if parent else self._ids.generate_trace_id(),
+            trace_id,
             self._ids.generate_span_id(),
             is_remote=False,
-            trace_flags=parent.trace_flags if parent else _SAMPLED,
+            trace_flags=parent.trace_flags if parent else _SAMPLED if self._sampling.takes(trace_id) else _UNTAKEN,
             trace_state=parent.trace_state if parent else None,
         )
         return LeanSpan(self, name, own, parent, kind, dict(attributes or {}), links)
 
     def ended(self, span: "LeanSpan") -> None:
         """Hand a span that has ended to the exporter, if there is one and its trace is sampled."""
-        if self._processor is None or not span.context.trace_flags.sampled:
+        if self._processor is None:
             return
-        self._processor.on_end(
-            ReadableSpan(
-                span.name,
-                span.context,
-                span.parent,
-                self._resource,
-                span.attributes,
-                span.events,
-                span.links,
-                span.kind,
-                status=span.status,
-                start_time=span.started,
-                end_time=span.stopped,
-                instrumentation_scope=self._scope,
-            )
+        if span.context.trace_flags.sampled:
+            self._processor.on_end(self._readable(span, span.context))
+        elif self._untaken is not None:
+            own = span.context
+            kept = SpanContext(own.trace_id, own.span_id, False, _SAMPLED, own.trace_state)
+            first = span.parent is None or span.parent.is_remote
+            self._untaken.ended(own.trace_id, self._readable(span, kept), first=first)
+
+    def _readable(self, span: "LeanSpan", context: SpanContext) -> ReadableSpan:
+        return ReadableSpan(
+            span.name,
+            context,
+            span.parent,
+            self._resource,
+            span.attributes,
+            span.events,
+            span.links,
+            span.kind,
+            status=span.status,
+            start_time=span.started,
+            end_time=span.stopped,
+            instrumentation_scope=self._scope,
         )
 
 

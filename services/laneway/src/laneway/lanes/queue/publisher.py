@@ -17,6 +17,7 @@ from laneway.errors import LanewayError
 from laneway.lanes.queue.broker import Broker, Published
 from laneway.lanes.queue.outages import Outages
 from laneway.store.outbox import OutboxMessage
+from laneway.telemetry.tracing import mark
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,8 @@ class Publisher:
                 await self._broker.wake(self._service)
             self._outages.end()
         except LanewayError as error:
+            for message in batch:
+                mark(self._spans[message.id], error)
             self._outages.missed("messages are left to the relay", error)
         finally:
             self._end([message.id for message in batch])

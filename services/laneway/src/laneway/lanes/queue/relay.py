@@ -32,7 +32,7 @@ from laneway.store.outbox import OutboxMessage, name_in_broker
 from laneway.store.subscriptions import Subscription
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
-from laneway.telemetry.tracing import Tracing
+from laneway.telemetry.tracing import Tracing, mark
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ class Relay:
                 parent=parent,
             )
             headers: dict[str, str] = {}
-            self._tracing.inject(headers, span)
+            self._tracing.inject(headers, span, parent)
             messages.append(self._delivery(id, subscription, event, headers))
             spans.append(span)
         try:
@@ -197,6 +197,10 @@ class Relay:
             await self._publish([each for each in messages if each.parked_at is None and each.order_key is None])
         except VersionConflict:
             return True  # another relay was quicker; look again
+        except LanewayError as error:
+            for span in spans:
+                mark(span, error)
+            raise
         finally:
             for span in spans:
                 span.end()

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from google.protobuf.message import Message
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.types import Receive, Scope, Send
 
 from laneway.call import ANONYMOUS, Identity
@@ -148,12 +148,11 @@ class Transcoder:
         match = self._match(scope)
         request = Incoming(scope, receive, self._options)
         route = match.binding.template.text if match else "*"
-        # A trace of our own: what the public sends as `traceparent` is not trusted.
         with self._tracing.span(
             names.http_span(request.verb, route),
             SpanKind.SERVER,
             names.http(request.verb, route),
-            parent=Context(),
+            parent=self._above(request),
         ) as span:
             try:
                 reply = await self._answer(match, request, receive)
@@ -167,6 +166,13 @@ class Transcoder:
             span.set_attribute("http.response.status_code", reply.status)
             reply.headers["traceparent"] = traceparent(span.get_span_context())
             await reply.send(scope, receive, send)
+
+    def _above(self, request: Incoming) -> Context:
+        """A trace of our own, unless the options trust what was sent as `traceparent`."""
+        options = self._options
+        if not options.trust_traces and not options.baggage:
+            return Context()
+        return self._tracing.from_outside(request.headers, trusted=options.trust_traces, carried=options.baggage)
 
     def _match(self, scope: Scope) -> Match | None:
         known: Match | None = scope.get("laneway.match")
@@ -260,6 +266,8 @@ class Transcoder:
         reply = failure(error)
         code = error.code if isinstance(error, LanewayError) else Code.INTERNAL
         span.set_attribute("error.type", code.name)
+        if reply.status >= 500:
+            span.set_status(StatusCode.ERROR)  # what is the client's mistake is no error of the server's
         if reply.status >= 500 and isinstance(error, LanewayError):
             log.warning("call failed", extra={"route": route, "cause": error.message})
         return reply

@@ -29,10 +29,14 @@ class EdgeOptions:
     """Pass over parameters and members of the body that the contract does not have; otherwise 400 names them."""
     docs: bool = True
     """Serve `/openapi.json`, and the pages that show it: `/docs` and `/redoc`."""
+    trust_traces: bool = False
+    """Go on with the trace that a request's `traceparent` names: only behind a proxy of one's own that has set it."""
+    baggage: tuple[str, ...] = ()
+    """The entries of a request's `baggage` that are let in, and carried to whatever the request leads to."""
 
     def __post_init__(self) -> None:
         for limit in fields(self):
-            if not isinstance(limit.default, bool) and not getattr(self, limit.name) > 0:
+            if type(limit.default) in (int, float) and not getattr(self, limit.name) > 0:
                 raise ConfigurationError(f"EdgeOptions.{limit.name} is above zero.")
         if self.json_depth > 200:
             raise ConfigurationError("EdgeOptions.json_depth is 200 at most.")
