@@ -167,7 +167,10 @@ class FakeCluster:
 
 @dataclass
 class FakeSignals:
-    """A broker: what waits, and what each pod of the cluster holds. `obey` is whether workers heed the drain."""
+    """A broker: what waits, and what each pod of the cluster holds, or all that is `said`.
+
+    `obey` is whether workers heed the drain.
+    """
 
     cluster: FakeCluster
     waiting: int = 0
@@ -178,12 +181,15 @@ class FakeSignals:
     read_only: LanewayError | None = None
     obey: bool = True
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+    said: Reading | None = None
     closed: bool = False
 
     async def read(self, sources: Sequence[Source]) -> Mapping[str, Reading | Unknown]:
         now = self.cluster.clock.now
         if self.away is not None:
             return {source.pool: Unknown(at=now, reason=self.away.message) for source in sources}
+        if self.said is not None:
+            return {source.pool: replace(self.said, at=now) for source in sources}
         return {source.pool: self._reading(source, now) for source in sources}
 
     def _reading(self, source: Source, now: float) -> Reading:

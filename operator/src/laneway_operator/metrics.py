@@ -115,9 +115,11 @@ def _decided(of: Callable[[Decision], float | None]) -> Value:
 _GAUGES: Mapping[str, Value] = {
     "waiting": _read(lambda reading: reading.waiting),
     "held": _read(lambda reading: reading.held),
+    "reserved": _read(lambda reading: reading.reserved),
     "orphans": _read(lambda reading: reading.orphans),
     "oldest_seconds": _read(lambda reading: reading.oldest_seconds),
-    "parked": _read(lambda reading: sum(each.parked for each in reading.queues)),
+    "parked": _read(lambda reading: reading.parked),
+    "oldest_parked_seconds": _read(lambda reading: reading.oldest_parked_seconds),
     "workers": _read(lambda reading: len(reading.workers)),
     "draining": _read(lambda reading: len(reading.drained)),
     "replicas": _deployed(lambda deployment: deployment.replicas),

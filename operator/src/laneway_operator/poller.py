@@ -301,7 +301,7 @@ def _remembered(resource: Resource) -> Memory:
     """What another operator had learned."""
     learned = resource.status.get("learned", {})
     service, start = float(learned.get("serviceSeconds", 0)), float(learned.get("startSeconds", 0))
-    return Memory(service_seconds=service or None, startup_seconds=start or None)
+    return Memory(service_seconds=service or None, startup_seconds=start or None, slots=learned.get("slotsPerPod"))
 
 
 def _observation(job: _Job, reading: Reading | Unknown) -> Observation:

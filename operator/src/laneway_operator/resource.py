@@ -96,7 +96,6 @@ def _layout(broker: Mapping[str, Any]) -> Layout:
 def _intent(resource: Resource) -> Intent:
     spec, default = resource.spec, Intent(queues=())
     initial, down, fallback = spec.get("initial", {}), spec.get("scaleDown", {}), spec.get("fallback")
-    learned = resource.status.get("learned", {})
     return Intent(
         queues=tuple(queue["name"] for queue in spec["queues"]),
         objective=Objective(
@@ -112,7 +111,7 @@ def _intent(resource: Resource) -> Intent:
         grace_seconds=seconds(down.get("drainWithin", "10m")),
         mode=Mode(spec.get("mode", Mode.ACTIVE)),
         consume=Consume.PAUSED if spec.get("consume") == "Paused" else Consume.RUNNING,
-        slots=learned.get("slotsPerPod") or initial.get("slotsPerPod", default.slots),
+        slots=initial.get("slotsPerPod", default.slots),
         service_seconds=seconds(initial.get("serviceTime", "1s")),
         startup_seconds=seconds(initial.get("startTime", "5s")),
     )

@@ -85,16 +85,15 @@ def _deployment(deployment: Deployment | None) -> Mapping[str, Any]:
 def _reading(reading: Reading | Unknown | None) -> Mapping[str, Any]:
     if not isinstance(reading, Reading):
         return {"objectiveMet": "Unknown", "accuracy": "Unknown"}
-    parked_ages = [queue.oldest_parked_seconds for queue in reading.queues if queue.oldest_parked_seconds is not None]
     draining = sorted(worker.pod for worker in reading.workers if worker.pod in reading.drained)
     return {
         "accuracy": "Basic" if reading.basic else "Full",
         "waiting": rounded(reading.waiting),
         "oldestSeconds": rounded(reading.oldest_seconds),
         "running": rounded(reading.held if reading.basic else reading.active),
-        "reserved": rounded(sum(share.reserved for worker in reading.workers for share in worker.shares.values())),
-        "parked": rounded(sum(queue.parked for queue in reading.queues)),
-        "oldestParkedSeconds": rounded(max(parked_ages, default=None)),
+        "reserved": rounded(reading.reserved),
+        "parked": rounded(reading.parked),
+        "oldestParkedSeconds": rounded(reading.oldest_parked_seconds),
         "draining": draining or None,
         "ignoringDrain": sorted(each.pod for each in reading.workers if each.pod in draining and not each.draining)
         or None,

@@ -182,8 +182,22 @@ class Reading:
         return max(ages, default=None)
 
     @property
+    def parked(self) -> int:
+        return sum(queue.parked for queue in self.queues)
+
+    @property
+    def oldest_parked_seconds(self) -> float | None:
+        """The age of the oldest message of any queue that waits for a person."""
+        ages = [queue.oldest_parked_seconds for queue in self.queues if queue.oldest_parked_seconds is not None]
+        return max(ages, default=None)
+
+    @property
     def active(self) -> int:
         return sum(worker.active for worker in self.workers)
+
+    @property
+    def reserved(self) -> int:
+        return sum(worker.reserved for worker in self.workers)
 
     @property
     def held(self) -> int:
@@ -355,7 +369,7 @@ class Brake:
 class Memory:
     """What is carried from one decision to the next. A new one holds scale-in until `memory_seconds` have passed.
 
-    `service_seconds` and `startup_seconds` are learned; give them to a new memory to keep them over a restart.
+    `service_seconds`, `startup_seconds` and `slots` are learned; give them to a new memory to keep them over a restart.
     `asked_at` is when more pods were asked for last.
     """
 
