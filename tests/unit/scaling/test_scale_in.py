@@ -62,12 +62,24 @@ def test_a_drain_that_takes_longer_than_the_grace_is_said_and_nobody_is_killed()
     assert "nobody kills them" in late.message
 
 
-def test_pods_that_never_worked_go_first_and_without_a_drain() -> None:
+def test_pods_that_never_worked_go_first_and_are_not_waited_for_but_told_to_take_nothing() -> None:
     pool = old(3)
     pool.intent = replace(pool.intent, minimum=1)
     there = (*pods("a", "b"), Pod(name="new", created_at=pool.now, ready=False))
     decision = pool.look(0, [worker("a", 1), worker("b", 1)], there=there)
-    assert (decision.remove, decision.replicas, decision.drain) == (("new",), 2, ("a",))
+    assert (decision.remove, decision.replicas, decision.drain) == (("new",), 2, ("new", "a"))
+    decision = pool.look(0, [worker("a", 1), worker("b", 1)], there=there, drained=frozenset({"new", "a"}))
+    assert (decision.remove, decision.replicas, decision.drain, decision.undrain) == (("new",), 2, (), ())
+
+
+def test_a_pod_that_has_worked_and_fell_silent_is_not_taken_for_one_that_never_did() -> None:
+    pool = old(2)
+    there = pods("a", "b")
+    pool.look(0, [worker("a", 1), worker("b", 1)], there=there)
+    silent = (there[0], replace(there[1], ready=False))
+    for drained in (frozenset[str](), frozenset({"b"})):
+        decision = pool.look(0, [worker("a", 1)], there=silent, drained=drained)
+        assert (decision.remove, decision.replicas) == ((), 2)
 
 
 def test_pods_that_do_not_exist_yet_are_simply_not_asked_for() -> None:

@@ -36,7 +36,14 @@ def decide(intent: Intent, observation: Observation, memory: Memory, now: float)
     memory = _remember(intent, reading, memory, figures, now)
     goal = _goal(intent, observation, reading, memory, figures, now)
     plan = plan_scale_in(
-        intent, observation, reading, memory.draining_since, goal.desired, now, allowed=goal.may_scale_in
+        intent,
+        observation,
+        reading,
+        memory.draining_since,
+        goal.desired,
+        now,
+        worked=memory.started,
+        allowed=goal.may_scale_in,
     )
     asked_at = now if goal.desired > observation.replicas else memory.asked_at
     memory = replace(memory, draining_since=plan.draining_since, asked_at=asked_at)
