@@ -50,6 +50,21 @@ async def test_a_dry_run_says_what_it_would_do_beside_the_autoscaler_that_does_i
     assert world.signals.calls == []
 
 
+async def test_two_deployments_on_one_queue_do_not_take_back_each_others_drains(world: World) -> None:
+    for name in ("cheap", "quick"):
+        world.cluster.deploy(name, replicas=2)
+        world.cluster.add(pool(name, target={"name": name}))
+    busy = [pod.name for name in ("cheap", "quick") for pod in world.cluster.pods((NAMESPACE, name))]
+    world.signals.holds = dict.fromkeys(busy, 1)
+    await world.look(5)
+    world.signals.holds = dict.fromkeys(busy[1::2], 1)
+    while len(world.cluster.killed) < 2:
+        taken_back = {pod for call, *pods in world.signals.calls if call == "undrain" for pod in pods}
+        assert taken_back <= set(world.cluster.killed)
+        await world.look()
+    assert sorted(world.cluster.killed) == busy[0::2]
+
+
 async def test_a_deployment_that_is_missing_is_said_and_waited_for(world: World) -> None:
     world.cluster.deployments.clear()
     world.cluster.add(pool())

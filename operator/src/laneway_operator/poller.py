@@ -211,11 +211,14 @@ class Poller:
         """Read one broker, then decide about its pools."""
         begin = time.perf_counter()
         readings = await self._brokers.signals(address).read([job.source for job in jobs])
+        consumers = _consumers(jobs)
         todo = []
         for job in jobs:
             reading = readings[job.source.pool]
             if isinstance(reading, Unknown):
                 self._brokers.doubt(job.resource.namespace, job.plan)
+            else:
+                reading = replace(reading, drained=reading.drained - _of_others(job, consumers))
             todo.append(self._decide_about(job, reading, address))
         async with asyncio.TaskGroup() as group:
             gate = asyncio.Semaphore(AT_ONCE)
@@ -302,6 +305,21 @@ def _remembered(resource: Resource) -> Memory:
     learned = resource.status.get("learned", {})
     service, start = float(learned.get("serviceSeconds", 0)), float(learned.get("startSeconds", 0))
     return Memory(service_seconds=service or None, startup_seconds=start or None, slots=learned.get("slotsPerPod"))
+
+
+def _consumers(jobs: Iterable[_Job]) -> Mapping[str, set[str]]:
+    """The pods that consume each queue of a broker: several pools may, each with a Deployment of its own."""
+    pods: dict[str, set[str]] = defaultdict(set)
+    for job in jobs:
+        for queue in job.source.queues:
+            pods[job.source.prefix + queue].update(job.source.pods)
+    return pods
+
+
+def _of_others(job: _Job, consumers: Mapping[str, set[str]]) -> set[str]:
+    """The pods of other pools that consume its queues, whose drains are not its to take back."""
+    known = (consumers[job.source.prefix + queue] for queue in job.source.queues)
+    return set().union(*known).difference(job.source.pods)
 
 
 def _observation(job: _Job, reading: Reading | Unknown) -> Observation:
