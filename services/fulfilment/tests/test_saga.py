@@ -54,9 +54,22 @@ def test_a_payment_that_answers_after_the_wait_is_given_back(saga: Fulfilment) -
     assert names(saga.completed("authorize", "late")) == ["void"]
 
 
-def test_a_cancellation_before_the_start_keeps_the_saga_from_starting(saga: Fulfilment) -> None:
+def test_what_a_lost_run_reserved_before_the_cancellation_is_put_back(saga: Fulfilment) -> None:
+    """Whether there was such a run, nobody knows: its key makes reserving again the same reservation."""
+    [lost] = Fulfilment("orders/1").begin(PLACED)
     saga.cancel("The customer cancelled.")
-    assert names(saga.begin(PLACED)) == []
+    [again] = saga.begin(PLACED)
+    assert (again.name, again.key) == ("reserve", lost.key)
+    assert names(saga.completed("reserve")) == ["release"]
+    saga.compensated("reserve")
+    assert saga.done
+
+
+def test_an_order_that_was_cancelled_and_is_not_in_stock_goes_nowhere(saga: Fulfilment) -> None:
+    saga.cancel("The customer cancelled.")
+    saga.begin(PLACED)
+    assert names(saga.failed("reserve", "Not enough.")) == []
+    assert saga.done
 
 
 def test_a_cancellation_that_comes_before_its_order_is_told_when_it_is_known_to_whom(saga: Fulfilment) -> None:

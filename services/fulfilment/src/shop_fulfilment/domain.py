@@ -34,12 +34,18 @@ class Fulfilment(Saga):
         self._rejected = False
 
     def begin(self, placed: OrderPlaced) -> tuple[Action, ...]:
-        """Remember what later steps need, and start."""
+        """Remember what later steps need, and start.
+
+        Cancelled before it could: stock may have been reserved by a run that met the cancellation when it committed.
+        Reserving is done before the saga's commit, so it is done again, and undone.
+        """
         if not self.order.order:
             items = [FulfilmentBegun.Item(product=line.product, quantity=line.quantity) for line in placed.lines]
             begun = FulfilmentBegun(order=placed.order, email=placed.email, card_token=placed.card_token, items=items)
             begun.total_minor, begun.currency = placed.total_minor, placed.currency
             self.record(begun)
+        if self.compensating and self.correlation is None:
+            return (self.again("reserve"),)
         return self.start(placed.order)
 
     def tell_shipped(self, tracking: str) -> None:

@@ -220,6 +220,14 @@ class Saga(Aggregate):
         following = None if self._outcome is not None else self.next
         return () if following is None else (following,)
 
+    def again(self, step: str) -> Action:
+        """The action of a step once more, under its key.
+
+        A step whose effect is elsewhere when its handler commits may have been done by a run that did not live to say
+        so. Where the saga has turned back since, it is done again: then it is known, and what undoes it is due.
+        """
+        return self._doing(self._declared(step))
+
     def compensated(self, step: str) -> None:
         """A step was undone. Ignored when that is not owed: its completion may still be under way."""
         self._declared(step)
