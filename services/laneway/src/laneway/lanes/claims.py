@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
@@ -24,6 +25,8 @@ from laneway.resilience.retry import EXHAUSTED
 from laneway.store import LeaseHeld, Store, Write, idempotency
 from laneway.telemetry import names
 from laneway.v1 import system_pb2
+
+T = TypeVar("T")
 
 ASK_AGAIN = 1.0
 """Seconds after which a caller may ask again whose `exclusive` call is running already."""
@@ -125,13 +128,19 @@ class Claims:
         if not claim.policy.exclusive:
             return None
         now = self._clock()
+        leased = idempotency.lease(
+            self._store, claim.key, fingerprint=_fingerprint(claim), now=now, until=now + claim.policy.lease
+        )
+        taking = asyncio.create_task(leased)
         try:
-            return await idempotency.lease(
-                self._store, claim.key, fingerprint=_fingerprint(claim), now=now, until=now + claim.policy.lease
-            )
+            return await whole(taking)
         except LeaseHeld as held:
             # The lease lasts longer than a call, so that it outlives a slow one: who asks again need not.
             held.retry_after = min(held.retry_after or ASK_AGAIN, ASK_AGAIN)
+            raise
+        except asyncio.CancelledError:
+            if taking.done() and not taking.cancelled() and taking.exception() is None:  # nobody would give it back
+                await self._store.commit([idempotency.release(claim.key, taking.result())])
             raise
 
     async def release(self, claim: Claim) -> None:
@@ -179,6 +188,15 @@ class Claims:
             headers=headers,
             fence=claim.fence,
         )
+
+
+async def whole(task: "asyncio.Task[T]") -> T:
+    """The result of what is not to be left half done: who is cancelled meanwhile hears of it when it has ended."""
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _fingerprint(claim: Claim) -> str:

@@ -21,7 +21,7 @@ from laneway.contract.model import Contract, Method, read_path
 from laneway.contract.tuning import Tuning
 from laneway.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, LanewayError, Unimplemented
 from laneway.lanes.backpressure import Backpressure
-from laneway.lanes.claims import Claim, Claims, claim_of
+from laneway.lanes.claims import Claim, Claims, claim_of, whole
 from laneway.lanes.idempotency_key import checked
 from laneway.lanes.idle import Idle
 from laneway.lanes.operation import caller_told, cancelled
@@ -123,6 +123,7 @@ class Dispatcher:
                     await self._authorize(requests if isinstance(requests, Message) else None, call)
                 if self._strike is not None:
                     await self._strike()
+                call.check_deadline()
                 idle = Idle(method.full_name, self._tuning.of(method).idle_timeout)
                 requests = _checked(method, requests if isinstance(requests, Message) else idle.guard(requests))
                 if not method.server_streaming:
@@ -324,7 +325,7 @@ class Dispatcher:
         except LanewayError as error:
             await call.rollback()  # its locks would keep the answer's own commit waiting
             if claim is not None and self._claims is not None and _answers(claim.method, error):
-                await self._store.commit([self._claims.failed(claim, error)])
+                await whole(asyncio.create_task(self._store.commit([self._claims.failed(claim, error)])))
             raise
         finally:
             current_call.reset(token)
@@ -386,8 +387,9 @@ class Dispatcher:
         task = asyncio.create_task(self._write(call.effects, writes, transaction))
         self._commits.add(task)
         task.add_done_callback(self._commits.discard)
-        # A caller that goes away in mid-commit changes nothing: the effects are whole and get published.
-        await asyncio.shield(task)
+        # A caller that goes away in mid-commit changes nothing: the effects are whole and get published. Its lease, if
+        # it has one, is not given back before.
+        await whole(task)
 
     async def _write(self, effects: Effects, writes: Sequence[Write], transaction: Transaction | None) -> None:
         if transaction is None:
