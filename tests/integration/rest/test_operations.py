@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from laneway.call import ANONYMOUS, Identity
-from laneway.errors import Unauthenticated
+from laneway.errors import Unauthenticated, Unavailable
+from laneway.lanes.status import status_of
 from laneway.store import operations
 from laneway.testing import World, serve
 from shop_catalog.service import service as catalog
@@ -113,6 +114,34 @@ async def test_a_list_has_ones_own_and_is_not_for_the_nameless() -> None:
     assert none.get("operations", []) == []
     assert [answer.status_code for answer in refused] == [401, 401]
     assert [answer.status_code for answer in odd] == [400] * 4
+
+
+async def test_what_a_queued_call_failed_of_names_no_address_to_the_public() -> None:
+    down = Unavailable("catalog cannot be reached: ipv4:10.1.2.3:50051: refused", reason="UNREACHABLE")
+    async with edge() as (http, world):
+        at, ann = await started(http), _as("ann")
+        failed = operations.fail(at.rpartition("/")[2], error=status_of(down).SerializeToString(), now=world.clock())
+        await world.store("orders").commit([failed])
+        answers = [
+            await http.get(at, headers=ann),
+            await http.post(f"{at}:wait", headers=ann),
+            await http.get("/v1/operations/orders", headers=ann),
+        ]
+    for answer in answers:
+        assert "10.1.2.3" not in answer.text
+        assert '"code":14,"message":"A service behind this one cannot be reached; try again."' in answer.text
+        assert '"reason":"UNREACHABLE"' in answer.text
+
+
+async def test_a_wait_may_be_as_long_as_a_client_likes() -> None:
+    async with edge() as (http, world):
+        at, ann = await started(http), _as("ann")
+        await world.settle()
+        answers = [
+            await http.post(f"{at}:wait", headers={**ann, "X-Request-Timeout": seconds})
+            for seconds in ("1e12", "1e300")
+        ]
+    assert [(answer.status_code, answer.json()["done"]) for answer in answers] == [(200, True)] * 2
 
 
 @pytest.mark.parametrize(

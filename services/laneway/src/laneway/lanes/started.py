@@ -26,6 +26,9 @@ from laneway.v1 import system_pb2
 
 Res = TypeVar("Res", bound=Message)
 
+LONGEST_WAIT = 86_400.0
+"""Seconds of a wait that is told; no call has a deadline as long as that."""
+
 
 class Calls(Protocol):
     """Makes unary calls; see `laneway.lanes.outgoing.Lanes`."""
@@ -54,7 +57,7 @@ class Operations:
         """How a queued call stands when it has ended, or after so many seconds: ten at most."""
         request = operations_pb2.WaitOperationRequest(name=name)
         if timeout is not None:
-            request.timeout.FromNanoseconds(round(timeout * 1e9))
+            request.timeout.FromNanoseconds(round(min(timeout, LONGEST_WAIT) * 1e9))
         return cast(operations_pb2.Operation, await self._ask(WAIT_OPERATION, request))
 
     async def cancel(self, name: str) -> None:

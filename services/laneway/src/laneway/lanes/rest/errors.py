@@ -5,9 +5,10 @@ from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as Packed
+from google.rpc.status_pb2 import Status
 
 from laneway.errors import Code, LanewayError
-from laneway.lanes.status import status_of
+from laneway.lanes.status import error_from, status_of
 
 _HTTP = {
     Code.CANCELLED: 499,
@@ -74,6 +75,14 @@ def body_of(error: BaseException) -> tuple[int, dict[str, Any], dict[str, str]]:
     if code in CLOSING:
         headers["Connection"] = "close"
     return code, {"error": {**body, "details": details}}, headers
+
+
+def public(kept: Status) -> Status:
+    """A status that was kept for who started a call, as the public may see it."""
+    shown = Status()
+    shown.CopyFrom(kept)
+    shown.message = _message(error_from(kept), kept.message)
+    return shown
 
 
 def _message(error: LanewayError | None, said: str) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 from urllib.parse import parse_qsl
 
+from google.longrunning import operations_pb2
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from laneway.call import ANONYMOUS, Identity
 from laneway.errors import InvalidArgument, Unauthenticated
+from laneway.lanes.rest.errors import public
 from laneway.lanes.rest.incoming import Incoming
 from laneway.lanes.started import Calls, Operations
 
@@ -59,8 +61,8 @@ class OperationRoutes:
             await operations.cancel(name)
             return Empty()
         if custom == "wait":
-            return _message(await operations.wait(name, request.timeout))
-        return _message(await operations.get(name))
+            return _shown(await operations.wait(name, request.timeout))
+        return _shown(await operations.get(name))
 
     async def _list(self, operations: Operations, owner: str, who: Identity, request: Incoming) -> Message:
         if who == ANONYMOUS:
@@ -73,11 +75,16 @@ class OperationRoutes:
             raise InvalidArgument(f"pageSize is `{size[:20]}`; it is a number.")
         token = said.get("page_token", "")
         listed = await operations.list(owner, said.get("filter", ""), page_size=int(size), page_token=token)
-        return _message(listed)
+        for each in listed.operations:
+            _shown(each)
+        return cast(Message, listed)  # the stubs of these messages know no base
 
 
-def _message(answer: object) -> Message:
-    return cast(Message, answer)  # the stubs of these messages know no base
+def _shown(operation: operations_pb2.Operation) -> Message:
+    """As the public may see it: what a queued call failed of may name an address."""
+    if operation.HasField("error"):
+        operation.error.CopyFrom(public(operation.error))
+    return cast(Message, operation)
 
 
 _QUERY = {"pageSize": "page_size", "pageToken": "page_token"}
