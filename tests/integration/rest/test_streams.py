@@ -38,11 +38,15 @@ import "laneway/v1/call.proto";
 message Ask { string name = 1; int64 cursor = 2; int32 number = 3; }
 message Tick { string text = 1; int64 cursor = 2; }
 message Plain { string text = 1; }
+message Place { string cursor = 1; }
+message Sealed { bytes cursor = 1; }
 message Sum { int64 total = 1; repeated string names = 2; }
 """
 BODY = """
 service Streams {
   rpc Watch(Ask) returns (stream Tick) { option (google.api.http) = {get: "/v1/{name}:watch"}; }
+  rpc Follow(Place) returns (stream Place) { option (google.api.http) = {get: "/v1/places"}; }
+  rpc Guard(Sealed) returns (stream Sealed) { option (google.api.http) = {get: "/v1/seals"}; }
   rpc List(Ask) returns (stream Plain) { option (google.api.http) = {get: "/v1/{name}/list"}; }
   rpc Stand(Ask) returns (stream Plain) {
     option (google.api.http) = {get: "/v1/{name}/stand"};
@@ -53,6 +57,9 @@ service Streams {
   rpc Chat(stream Ask) returns (stream Tick) { option (google.api.http) = {post: "/v1/{name}:chat" body: "*"}; }
 }
 """
+
+
+PLACES = ["plain", "a b ", "é%2F\n", "last"]
 
 
 @dataclass
@@ -70,6 +77,13 @@ class Behind:
             if self.fail_after == number:
                 raise NotFound("gone", reason="GONE")
             yield call.method.output(text=f"tick {number}", cursor=number + 1)
+
+    async def follow(self, request: Any, call: Call) -> AsyncIterator[Any]:
+        for place in PLACES[PLACES.index(request.cursor) + 1 if request.cursor else 0 :]:
+            yield call.method.output(cursor=place)
+
+    async def guard(self, request: Any, call: Call) -> AsyncIterator[Any]:
+        yield call.method.output(cursor=b"\xff")
 
     async def list(self, request: Any, call: Call) -> AsyncIterator[Any]:
         for number in range(0 if request.name == "none" else 2):
@@ -178,6 +192,22 @@ async def test_events_are_resumed_after_the_last_one_seen(client: httpx.AsyncCli
     assert (await client.get("/v1/x:watch", headers=headers)).text == 'id: 3\ndata: {"text":"tick 2","cursor":"3"}\n\n'
 
 
+@pytest.mark.parametrize("seen", range(len(PLACES)))
+async def test_a_cursor_of_any_text_comes_back_as_it_was(client: httpx.AsyncClient, seen: int) -> None:
+    events = {"Accept": "text/event-stream"}
+    told = (await client.get("/v1/places", headers=events)).text
+    ids = [line.removeprefix("id: ") for line in told.split("\n") if line.startswith("id")]
+    rest = (await client.get("/v1/places", headers={**events, "Last-Event-ID": ids[seen]})).text
+    assert (len(ids), ids[0]) == (len(PLACES), PLACES[0])
+    assert told.endswith(rest)
+    assert rest.count("data: ") == len(PLACES) - seen - 1
+
+
+async def test_what_is_neither_text_nor_a_number_is_no_cursor(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/seals", headers={"Accept": "text/event-stream", "Last-Event-ID": "b'x'"})
+    assert answer.text == 'id: 1\ndata: {"cursor":"/w=="}\n\n'
+
+
 async def test_a_request_that_says_where_to_begin_is_taken_at_its_word(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/x:watch?cursor=1", headers={"Last-Event-ID": "2"})
     assert len(answer.text.splitlines()) == 2
@@ -238,6 +268,13 @@ async def test_lines_are_the_requests_of_a_clients_stream(client: httpx.AsyncCli
     body = pieces(b'{"number": 1}\n{"num', b'ber": 2}\r\n\n{"number": 3, "name": "y"}')
     answer = await client.post("/v1/x:add", content=body)
     assert answer.json() == {"total": "6", "names": ["x", "", "y"]}
+
+
+async def test_path_and_query_belong_to_the_first_request_and_not_to_an_empty_line_before_it(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.post("/v1/x:add", content=b'\n{"number": 1}\n{"number": 2}\n')
+    assert answer.json() == {"total": "3", "names": ["x", ""]}
 
 
 @pytest.mark.parametrize(

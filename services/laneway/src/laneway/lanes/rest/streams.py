@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import quote, unquote
 
 import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -22,12 +23,25 @@ from laneway.lanes.rest.errors import body_of
 from laneway.lanes.rest.parameters import from_text
 from laneway.lanes.rest.protojson.mismatch import Mismatch
 from laneway.lanes.rest.router import Match
+from laneway.telemetry import names
 
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
 CURSOR = "cursor"
 """The field by which a stream can be resumed, where request and reply both have it: a single string or number."""
 
+_PLAIN = names.PRINTABLE.replace(" ", "")
+"""What an event's id may have unquoted: it comes back in a header, which has no spaces at its ends and is ASCII."""
+
+_NO_CURSOR = frozenset(
+    {
+        FieldDescriptor.TYPE_MESSAGE,
+        FieldDescriptor.TYPE_GROUP,
+        FieldDescriptor.TYPE_BYTES,
+        FieldDescriptor.TYPE_BOOL,
+        FieldDescriptor.TYPE_ENUM,
+    }
+)
 _QUALITY = re.compile(r";\s*q=([0-9.]+)")
 _NAMES = {
     EVENTS: EVENTS,
@@ -123,11 +137,15 @@ class Cursor:
         if message.HasField(CURSOR) if self.request.has_presence else getattr(message, CURSOR):
             return
         try:
-            setattr(message, CURSOR, from_text(self.request)(last_id))
+            setattr(message, CURSOR, from_text(self.request)(unquote(last_id)))
         except Mismatch as mismatch:
             text = f"Last-Event-ID is none of this stream: {mismatch.why}."
             violation = Violation("Last-Event-ID", mismatch.why)
             raise InvalidArgument(text, reason="MALFORMED_REQUEST", violations=[violation]) from None
+
+    def id(self, reply: Message) -> str:
+        """What the event of a reply is called."""
+        return quote(str(getattr(reply, CURSOR)), safe=_PLAIN)
 
 
 def cursor_of(method: Method) -> Cursor | None:
@@ -138,8 +156,7 @@ def cursor_of(method: Method) -> Cursor | None:
 
 def _cursor_field(message: Descriptor) -> FieldDescriptor | None:
     found: FieldDescriptor | None = message.fields_by_name.get(CURSOR)
-    scalar = found is not None and not found.is_repeated and found.message_type is None
-    return found if scalar else None
+    return None if found is None or found.is_repeated or found.type in _NO_CURSOR else found
 
 
 async def framed(
@@ -151,8 +168,7 @@ async def framed(
         try:
             async for reply in _chained(first, replies):
                 number += 1
-                id = str(number) if cursor is None else str(getattr(reply, CURSOR))
-                yield framing.item(binding.answer(reply)[0], "".join(id.split()))
+                yield framing.item(binding.answer(reply)[0], str(number) if cursor is None else cursor.id(reply))
         except LanewayError as error:
             yield framing.error(orjson.dumps(body_of(error)[1]))
         yield framing.end()
@@ -188,12 +204,12 @@ class Uploaded:
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         binding, parts, query = self._match.binding, self._match.parts, self._query
-        number = 0
+        begun = False
         async for line in self._lines:
-            number += 1
             if not line.strip():
                 continue
-            yield binding.request(parts, query, line) if number == 1 else binding.further(line)
+            yield binding.further(line) if begun else binding.request(parts, query, line)
+            begun = True
         self.ended.set()
 
 
