@@ -69,6 +69,22 @@ def test_a_raw_reply_is_its_bytes(router: Router, contract: Contract) -> None:
     assert match.binding.answer(reply) == (b"\x00\x01", "image/png")
 
 
+@pytest.mark.parametrize("said", ["text/html\r\nSet-Cookie: a=b", "text/é", "a\x00b", ""])
+def test_a_content_type_that_no_header_can_hold_is_not_passed_on(router: Router, said: str) -> None:
+    match = router.match("POST", "/v1/raw")
+    assert match is not None
+    reply: Any = match.binding.method.output(content_type=said, data=b"x")
+    assert match.binding.answer(reply) == (b"x", "application/octet-stream")
+
+
+def test_a_parameter_that_lies_too_deep_is_refused(router: Router) -> None:
+    for deep in (64, 1500):
+        with pytest.raises(InvalidArgument, match="deeper than 64 levels"):
+            transcode(router, {"get": f"/v1/values?{'recursive.' * deep}int32_value=1"})
+    deepest = transcode(router, {"get": f"/v1/values?{'recursive.' * 63}int32_value=1"})
+    assert type(deepest).FromString(deepest.SerializeToString()) == deepest
+
+
 LENIENT = [
     {"get": "/v1/values?nothing=1&nested.nothing=2&string_value=x", "message": {"string_value": "x"}},
     {"get": "/v1/string/x?string_value=y", "message": {"string_value": "x"}},

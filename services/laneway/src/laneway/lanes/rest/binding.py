@@ -88,7 +88,7 @@ class Binding:
         else:
             raw = getattr(reply, self.reply.name) if _is_http_body(self.reply) else None
         if raw is not None:
-            return raw.data, raw.content_type or "application/octet-stream"
+            return raw.data, _media(raw.content_type)
         if self.reply is not None:
             return self.codec.encode_field(reply, self.reply), JSON
         return self.codec.encode(reply), JSON
@@ -279,6 +279,11 @@ def _prefixes(path: str) -> Iterator[str]:
 def _is_http_body(field: FieldDescriptor) -> bool:
     message = field.message_type
     return message is not None and message.full_name == HTTP_BODY and not field.is_repeated
+
+
+def _media(said: str) -> str:
+    """A service's word for its bytes, unless it cannot stand in a header: it may be what a stranger once sent."""
+    return said if said and said.isascii() and said.isprintable() else "application/octet-stream"
 
 
 def _is_value(field: FieldDescriptor) -> bool:

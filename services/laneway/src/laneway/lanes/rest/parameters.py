@@ -12,6 +12,9 @@ from laneway.lanes.rest.protojson.mismatch import Mismatch
 
 FromText = Callable[[str], Any]
 
+DEEPEST = 64
+"""Names in a path of fields: a message that lies much deeper is none that protobuf reads again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -52,6 +55,8 @@ def parameter(message: Descriptor, path: str) -> Parameter:
     """
     fields: list[FieldDescriptor] = []
     place: Descriptor | None = message
+    if path.count(".") >= DEEPEST:
+        raise Mismatch(f"it lies deeper than {DEEPEST} levels")
     for name in path.split("."):
         if fields and fields[-1].is_repeated:
             raise Mismatch(f"`{fields[-1].name}` is repeated; it has no fields to be named")

@@ -81,7 +81,8 @@ def _integral(value: Any, name: str) -> int:
     """An integer that JSON wrote in another way: in quotes, or with a fraction of zero."""
     if type(value) is str:
         return _quoted(value, name)
-    if type(value) is float and value.is_integer():
+    # An integer beyond 64 bits comes as a float: one below the lowest must not be rounded into the range.
+    if type(value) is float and value.is_integer() and value > -(2.0**63):
         return int(value)
     raise Mismatch(f"an integer ({name}) is expected")
 
