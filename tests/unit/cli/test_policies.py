@@ -1,12 +1,17 @@
 """`laneway policy` shows what is in force for each method, and who says so."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from laneway.cli.commands import app
+from laneway.contract.findings import Severity
+from laneway.contract.lint.deployment import RULES
+from laneway.errors import ConfigurationError
 
 CONTRACT = """
 syntax = "proto3";
@@ -40,9 +45,9 @@ def protos(tmp_path: Path) -> Path:
 def policy(protos: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("LANEWAY_POLICY_FOLDER", raising=False)
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, expected: int = 0) -> str:
         done = CliRunner().invoke(app, ["policy", "--protos", str(protos), *arguments], catch_exceptions=False)
-        assert done.exit_code == 0
+        assert done.exit_code == expected
         return done.stdout
 
     return run
@@ -93,7 +98,7 @@ def test_a_policy_file_is_shown_as_it_would_be_in_force(policy, tmp_path: Path) 
 
 def test_no_deployment_and_no_call_site_is_shown_above_the_owners_ceiling(policy, tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text("defaults: {deadline: 60s}")
-    tuned = policy("Put", "--tuning", str(tmp_path / "policy.yaml"), "--format", "json")
+    tuned = policy("Put", "--tuning", str(tmp_path / "policy.yaml"), "--format", "json", expected=1)
     asked = policy("Put", "--timeout", "20", "--format", "json")
 
     assert said(tuned, "deadline") == (8, [("method", "test.shelf.v1.Shelf.Put")])
@@ -109,11 +114,54 @@ def test_what_no_deployment_may_set_is_marked(policy) -> None:
     assert [line for line in policy("Put").splitlines() if "queue.name" in line and "the contract's" in line]
 
 
-def test_a_name_in_the_policy_file_that_nothing_has_is_told(protos: Path, tmp_path: Path) -> None:
-    (tmp_path / "policy.yaml").write_text("methods: {test.shelf.v1.Shelf.Pot: {deadline: 6s}}")
-    done = CliRunner().invoke(app, ["policy", "--protos", str(protos), "--tuning", str(tmp_path)])
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "policy.md").read_text()
+EXAMPLES = re.findall(r"^### ([A-Z_]+)\n\n(.*?)\n\n```yaml\n(.*?)```\n\n```yaml\n(.*?)```", DOCUMENT, re.DOTALL | re.M)
 
-    assert "test.shelf.v1.Shelf.Pot, which is no method and no service here" in done.stderr
+
+def tuned(tmp_path: Path, text: str, *arguments: str) -> Any:
+    """What `laneway policy` makes of a file, for the contract of the document."""
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf" / "shelf.proto").write_text(re.findall(r"```proto\n(.*?)```", DOCUMENT, re.DOTALL)[0])
+    (tmp_path / "policy.yaml").write_text(text)
+    named = ["policy", "--protos", str(tmp_path / "shelf"), "--tuning", str(tmp_path / "policy.yaml")]
+    return CliRunner().invoke(app, [*named, *arguments])
+
+
+def test_every_rule_has_its_entry_and_every_entry_its_rule() -> None:
+    assert [code for code, *_ in EXAMPLES] == [rule.code for rule in RULES]
+    for rule, (_, text, *_) in zip(RULES, EXAMPLES, strict=True):
+        assert text.startswith(rule.title)
+        assert ("(Warning.)" in text) == (rule.severity is Severity.WARNING)
+
+
+@pytest.mark.parametrize(("code", "text", "fails", "passes"), EXAMPLES)
+def test_a_rule_finds_its_example_and_says_so_in_each_form(
+    tmp_path: Path, code: str, text: str, fails: str, passes: str
+) -> None:
+    person = tuned(tmp_path, fails)
+    (tmp_path / "again").mkdir()
+    github = tuned(tmp_path / "again", fails, "--format", "github")
+
+    assert (person.exit_code, f"{tmp_path / 'policy.yaml'}: {code}" in person.stderr) == (1, True)
+    assert "Shelf.Put" in person.stdout
+    [annotation] = github.stdout.splitlines()
+    kind = "warning" if "(Warning.)" in text else "error"
+    assert (github.exit_code, annotation.startswith(f"::{kind} file=")) == (1, True)
+    assert f"title={code}::" in annotation
+
+
+@pytest.mark.parametrize(("code", "text", "fails", "passes"), EXAMPLES)
+def test_nothing_is_found_in_the_example_that_passes(
+    tmp_path: Path, code: str, text: str, fails: str, passes: str
+) -> None:
+    done = tuned(tmp_path, passes, "--format", "github")
+    assert (done.exit_code, done.stdout) == (0, "")
+
+
+def test_a_format_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    done = tuned(tmp_path, "", "--format", "xml")
+    assert isinstance(done.exception, ConfigurationError)
+    assert "no format `xml`; the formats are text, json, github" in done.exception.message
 
 
 def test_the_methods_of_the_installed_services_are_shown_where_no_folder_is_named() -> None:

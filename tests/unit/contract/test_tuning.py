@@ -97,6 +97,9 @@ def test_a_breaker_can_be_forced_open_by_the_deployment(methods: dict[str, Metho
     ("text", "sentence"),
     [
         ("defaults: [", "is not YAML"),
+        ("[" * 3000, "is not YAML"),
+        ("defaults: {deadline: 1s}\ndefaults: {deadline: 2s}", "`defaults` is given twice"),
+        ("methods: {a.B.C: {deadline: 1s}, a.B.C: {retry: {max_attempts: 2}}}", "`a.B.C` is given twice"),
         ("- 1", "holds `defaults`, `services`, `methods` and `logs`"),
         ("method: {}", "unknown: method"),
         ("methods: [a]", "`methods` maps full names"),

@@ -112,21 +112,30 @@ def policy(
     protos: Annotated[
         Path | None, typer.Option(help="Contracts of a folder, in the place of the installed services'.")
     ] = None,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: Annotated[str, typer.Option(help="text, json or github.")] = "text",
 ) -> None:
-    """Show what is in force for each method, and who says so."""
-    from laneway.cli import policies
+    """Show what is in force for each method, and who says so.
 
-    methods = policies.methods_of(method, protos)
-    file = policies.policy_file(tuning, Settings.load().policy_folder)
-    for name in file.unknown(policies.methods_of(None, protos)):
-        typer.echo(f"The policy file names {name}, which is no method and no service here.", err=True)
-    if format == "json":
-        print(policies.as_json(methods, file, timeout))
-        return
+    Exits with 1 if a part of the policy file has no effect: docs/policy.md.
+    """
     from rich.console import Console
 
-    policies.show(methods, file, timeout, Console())
+    from laneway.cli import policies
+    from laneway.cli.findings import told
+
+    methods, mounted = policies.methods_of(method, protos), Settings.load().policy_folder
+    file = policies.policy_file(tuning, mounted)
+    found = policies.findings(file, policies.policy_path(tuning, mounted), policies.methods_of(None, protos))
+    findings = told(found, "github" if format == "github" else "text")
+    if format == "json":
+        print(policies.as_json(methods, file, timeout))
+    elif format == "text":
+        policies.show(methods, file, timeout, Console())
+    elif format != "github":
+        told(found, format)  # says which there are
+    if found:
+        typer.echo(findings, err=format != "github")
+    raise typer.Exit(bool(found))
 
 
 @app.command()

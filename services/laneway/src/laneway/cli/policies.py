@@ -1,7 +1,7 @@
 """`laneway policy`: what is in force for each method, and who says so."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from laneway.cli import discovery
 from laneway.cli.screen import whole
 from laneway.contract import sources
 from laneway.contract.effective import Effective, chosen, effective
+from laneway.contract.findings import Place, Placed
 from laneway.contract.layers import Origin
+from laneway.contract.lint import deployment
 from laneway.contract.model import Method
 from laneway.contract.tuning import FILE, Layers
 from laneway.errors import ConfigurationError
@@ -43,14 +45,26 @@ def policy_file(named: Path | None, mounted: Path | None) -> Layers:
     Raises:
         ConfigurationError: it is not there, or not valid.
     """
-    if named is None and (mounted is None or not (mounted / FILE).exists()):
+    file = policy_path(named, mounted)
+    if file is None:
         return Layers()
-    place = named or mounted or Path()
-    file = place / FILE if place.is_dir() else place
     try:
         return Layers(file.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file} cannot be read ({error}).") from None
+
+
+def policy_path(named: Path | None, mounted: Path | None) -> Path | None:
+    """Where that file is; None where there is none."""
+    if named is None and (mounted is None or not (mounted / FILE).exists()):
+        return None
+    place = named or mounted or Path()
+    return place / FILE if place.is_dir() else place
+
+
+def findings(file: Layers, place: Path | None, methods: Collection[Method]) -> list[Placed]:
+    """What of the file has no effect: docs/policy.md."""
+    return [Placed(found, Place(str(place))) for found in deployment.check(file, methods)]
 
 
 def as_json(methods: Iterable[Method], file: Layers, timeout: float | None) -> str:

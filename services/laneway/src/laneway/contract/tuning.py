@@ -53,6 +53,18 @@ def is_tunable(path: str) -> bool:
     return own is None or field in own
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a name that is given twice, of which YAML's readers keep the last: a section would be lost unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                raise yaml.constructor.ConstructorError(None, None, f"`{key.value}` is given twice", key.start_mark)
+            names.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 class Layers:
     """One version of the policy file.
 
@@ -62,8 +74,8 @@ class Layers:
 
     def __init__(self, text: str = "") -> None:
         try:
-            content = yaml.safe_load(text) or {}
-        except yaml.YAMLError as error:
+            content = yaml.load(text, _Loader) or {}  # noqa: S506 a safe loader
+        except (yaml.YAMLError, RecursionError) as error:
             raise ConfigurationError(f"{FILE} is not YAML: {' '.join(str(error).split())}.") from None
         if not isinstance(content, dict) or (unknown := set(content) - _SECTIONS):
             what = f"unknown: {', '.join(sorted(map(str, unknown)))}" if isinstance(content, dict) else "a list"
@@ -93,10 +105,15 @@ class Layers:
         policy = policy_of((*method.layers, *over))
         for problem in policy.problems():
             raise ConfigurationError(f"{FILE}: {method.full_name}: {problem}")
-        asked = [layer.says.deadline.ToNanoseconds() / 1e9 for layer in over if layer.says.HasField("deadline")]
-        if asked and asked[-1] > policy.deadline:
+        asked = self.deadline_of(method)
+        if asked is not None and asked > policy.deadline:
             log.warning("deadline above its ceiling", extra={"method": method.full_name, "ceiling": policy.deadline})
         return policy
+
+    def deadline_of(self, method: Method) -> float | None:
+        """The seconds that this file asks for, whatever the owner's ceiling; None where it says nothing."""
+        said = [layer.says.deadline for layer in self.over(method) if layer.says.HasField("deadline")]
+        return said[-1].ToNanoseconds() / 1e9 if said else None
 
     def unknown(self, methods: Iterable[Method]) -> list[str]:
         """The names in this file that none of these methods, nor their services, have."""
