@@ -265,6 +265,18 @@ async def test_watching_shows_the_order_until_its_end(world: World) -> None:
     assert states == [State.PLACED, State.SHIPPED]
 
 
+async def test_a_watch_goes_on_behind_what_was_seen(world: World) -> None:
+    client = OrdersClient(world.lanes)
+    placed = await client.place_order(wanted())
+    await world.settle()
+    [seen] = [order async for order in client.watch_order(WatchOrderRequest(name=placed.name))]
+    rest = {
+        cursor: [order.state async for order in client.watch_order(WatchOrderRequest(name=placed.name, cursor=cursor))]
+        for cursor in (seen.cursor - 1, seen.cursor)
+    }
+    assert rest == {seen.cursor - 1: [State.SHIPPED], seen.cursor: []}
+
+
 async def test_placing_can_be_started_and_its_operation_waited_for(world: World) -> None:
     client = OrdersClient(world.lanes)
     started = await client.place_order.start(wanted(request_id="later"))

@@ -185,13 +185,15 @@ def test_a_repeated_key_is_one_order_and_another_payload_is_refused(http: httpx.
 
 def test_watching_an_order_is_a_stream_of_events(http: httpx.Client) -> None:
     placed = http.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())}).json()
-    states = []
-    with http.stream("GET", f"/v1/{placed['name']}:watch", headers={"Accept": "text/event-stream"}) as events:
+    watch, accept = f"/v1/{placed['name']}:watch", {"Accept": "text/event-stream"}
+    with http.stream("GET", watch, headers=accept) as events:
         assert events.headers["content-type"].startswith("text/event-stream")
-        states = [
-            json.loads(line.removeprefix("data:"))["state"] for line in events.iter_lines() if line.startswith("data:")
-        ]
+        lines = list(events.iter_lines())
+    states = [json.loads(line.removeprefix("data:"))["state"] for line in lines if line.startswith("data:")]
+    ids = [line.removeprefix("id: ") for line in lines if line.startswith("id:")]
     assert states == ["PLACED", "SHIPPED"]
+    resumed = [http.get(watch, headers={**accept, "Last-Event-ID": id}).text.count("data:") for id in ids]
+    assert resumed == [1, 0]
 
 
 def test_a_dead_letter_is_redriven_and_arrives(shop: RunningShop) -> None:

@@ -104,12 +104,13 @@ class Orders(OrdersService):
 
     async def watch_order(self, request: WatchOrderRequest, call: Call) -> AsyncIterator[OrderMessage]:
         order = await self._known(request.name, call)
-        yield order.message
+        if order.version > request.cursor:
+            yield _watched(order)
         while order.state == State.PLACED:
             await asyncio.sleep(WATCH_EVERY)
             if news := await call.history(Order, order.id, after=order.version):
                 order.follow(event.message for event in news)
-                yield order.message
+                yield _watched(order)
 
     async def on_order_shipped(self, event: OrderShipped, call: Call) -> Empty:
         order = await self._known(event.order, call)
@@ -156,6 +157,12 @@ class Orders(OrdersService):
         call.save(order)
         call.execute(update(orders).where(orders.c.name == order.message.name).values(state=order.state))
         return order.message
+
+
+def _watched(order: Order) -> OrderMessage:
+    seen = OrderMessage(cursor=order.version)
+    seen.MergeFrom(order.message)
+    return seen
 
 
 def _unknown(name: str) -> NotFound:

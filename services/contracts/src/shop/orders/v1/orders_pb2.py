@@ -30,7 +30,7 @@ from shop.fulfilment.v1 import events_pb2 as shop_dot_fulfilment_dot_v1_dot_even
 from shop.orders.v1 import events_pb2 as shop_dot_orders_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bshop/orders/v1/orders.proto\x12\x0eshop.orders.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x15laneway/v1/call.proto\x1a\x1fshop/fulfilment/v1/events.proto\x1a\x1bshop/orders/v1/events.proto\"\xef\x02\n\x05Order\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12/\n\x05state\x18\x02 \x01(\x0e\x32\x1b.shop.orders.v1.Order.StateH\x01\x88\x01\x01\x12(\n\x05lines\x18\x03 \x03(\x0b\x32\x19.shop.orders.v1.OrderLine\x12\x18\n\x0btotal_minor\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x17\n\x05\x65mail\x18\x06 \x01(\tB\x03\x80\x01\x01H\x04\x88\x01\x01\x12\x13\n\x06reason\x18\x07 \x01(\tH\x05\x88\x01\x01\"T\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06PLACED\x10\x01\x12\x0b\n\x07SHIPPED\x10\x02\x12\r\n\tCANCELLED\x10\x03\x12\x0c\n\x08REJECTED\x10\x04\x42\x07\n\x05_nameB\x08\n\x06_stateB\x0e\n\x0c_total_minorB\x0b\n\t_currencyB\x08\n\x06_emailB\t\n\x07_reason\"\xcc\x01\n\x11PlaceOrderRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x35\n\x05lines\x18\x02 \x03(\x0b\x32\x1a.shop.orders.v1.WantedLineB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\x12!\n\x05\x65mail\x18\x03 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x02`\x01\xc8\x01\x01H\x01\x88\x01\x01\x12\x1c\n\ncard_token\x18\x04 \x01(\tB\x03\x80\x01\x01H\x02\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_emailB\r\n\x0b_card_token\"z\n\nWantedLine\x12\x30\n\x07product\x18\x01 \x01(\tB\x1a\xbaH\x17r\x12\x32\x10^products/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x12!\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x02(\x01\xc8\x01\x01H\x01\x88\x01\x01\x42\n\n\x08_productB\x0b\n\t_quantity\"G\n\x0fGetOrderRequest\x12+\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^orders/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x42\x07\n\x05_name\"\x7f\n\x11ListOrdersRequest\x12\x1f\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12,\n\npage_token\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^[0-9]{0,9}$H\x01\x88\x01\x01\x42\x0c\n\n_page_sizeB\r\n\x0b_page_token\"t\n\x12ListOrdersResponse\x12,\n\x06orders\x18\x01 \x03(\x0b\x32\x1c.shop.orders.v1.OrderSummary\x12\x1c\n\x0fnext_page_token\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x12\n\x10_next_page_token\"\xb3\x01\n\x0cOrderSummary\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12/\n\x05state\x18\x02 \x01(\x0e\x32\x1b.shop.orders.v1.Order.StateH\x01\x88\x01\x01\x12\x18\n\x0btotal_minor\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_stateB\x0e\n\x0c_total_minorB\x0b\n\t_currency\"G\n\x16ListBestsellersRequest\x12\x1f\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x42\x0c\n\n_page_size\"G\n\x17ListBestsellersResponse\x12,\n\x08products\x18\x01 \x03(\x0b\x32\x1a.shop.orders.v1.Bestseller\"l\n\nBestseller\x12\x14\n\x07product\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05units\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x06orders\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\n\n\x08_productB\x08\n\x06_unitsB\t\n\x07_orders\"J\n\x12\x43\x61ncelOrderRequest\x12+\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^orders/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x42\x07\n\x05_name\"N\n\x16GetOrderHistoryRequest\x12+\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^orders/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x42\x07\n\x05_name\"\xe4\x01\n\x0cOrderHistory\x12\x33\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\".shop.orders.v1.OrderHistory.Entry\x1a\x9e\x01\n\x05\x45ntry\x12\x14\n\x07version\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05\x65vent\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04time\x18\x03 \x01(\tH\x02\x88\x01\x01\x12/\n\x05state\x18\x04 \x01(\x0e\x32\x1b.shop.orders.v1.Order.StateH\x03\x88\x01\x01\x42\n\n\x08_versionB\x08\n\x06_eventB\x07\n\x05_timeB\x08\n\x06_state\"I\n\x11WatchOrderRequest\x12+\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^orders/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x42\x07\n\x05_name2\xe6\x08\n\x06Orders\x12\xee\x01\n\nPlaceOrder\x12!.shop.orders.v1.PlaceOrderRequest\x1a\x15.shop.orders.v1.Order\"\xa5\x01\xf2\x91&\x8b\x01\x12\x0e\n\nrequest_id\x18\x01*\x0b\x08\x01\x12\x07placing:\x0fUNKNOWN_PRODUCT:\rNOT_AVAILABLE\xf2\x01\"shop.catalog.v1.Catalog.GetProduct\xf2\x01&shop.inventory.v1.Inventory.CheckStock\x82\xd3\xe4\x93\x02\x0f\"\n/v1/orders:\x01*\x12\x62\n\x08GetOrder\x12\x1f.shop.orders.v1.GetOrderRequest\x1a\x15.shop.orders.v1.Order\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=orders/*}\x12j\n\nListOrders\x12!.shop.orders.v1.ListOrdersRequest\x1a\".shop.orders.v1.ListOrdersResponse\"\x15\x90\x02\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/orders\x12~\n\x0fListBestsellers\x12&.shop.orders.v1.ListBestsellersRequest\x1a\'.shop.orders.v1.ListBestsellersResponse\"\x1a\x90\x02\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/bestsellers\x12r\n\x0b\x43\x61ncelOrder\x12\".shop.orders.v1.CancelOrderRequest\x1a\x15.shop.orders.v1.Order\"(\x90\x02\x02\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=orders/*}:cancel:\x01*\x12\x7f\n\x0fGetOrderHistory\x12&.shop.orders.v1.GetOrderHistoryRequest\x1a\x1c.shop.orders.v1.OrderHistory\"&\x90\x02\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=orders/*}/history\x12n\n\nWatchOrder\x12!.shop.orders.v1.WatchOrderRequest\x1a\x15.shop.orders.v1.Order\"$\x90\x02\x01\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=orders/*}:watch0\x01\x12T\n\x0eOnOrderShipped\x12 .shop.fulfilment.v1.OrderShipped\x1a\x16.google.protobuf.Empty\"\x08\xf2\x91&\x04\x32\x02\x10\x01\x12V\n\x0fOnOrderRejected\x12!.shop.fulfilment.v1.OrderRejected\x1a\x16.google.protobuf.Empty\"\x08\xf2\x91&\x04\x32\x02\x10\x01\x1a\x08\xfa\x91&\x04\n\x02\x08\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bshop/orders/v1/orders.proto\x12\x0eshop.orders.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x15laneway/v1/call.proto\x1a\x1fshop/fulfilment/v1/events.proto\x1a\x1bshop/orders/v1/events.proto\"\x8f\x03\n\x05Order\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12/\n\x05state\x18\x02 \x01(\x0e\x32\x1b.shop.orders.v1.Order.StateH\x01\x88\x01\x01\x12(\n\x05lines\x18\x03 \x03(\x0b\x32\x19.shop.orders.v1.OrderLine\x12\x18\n\x0btotal_minor\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x17\n\x05\x65mail\x18\x06 \x01(\tB\x03\x80\x01\x01H\x04\x88\x01\x01\x12\x13\n\x06reason\x18\x07 \x01(\tH\x05\x88\x01\x01\x12\x13\n\x06\x63ursor\x18\x08 \x01(\x03H\x06\x88\x01\x01\"T\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06PLACED\x10\x01\x12\x0b\n\x07SHIPPED\x10\x02\x12\r\n\tCANCELLED\x10\x03\x12\x0c\n\x08REJECTED\x10\x04\x42\x07\n\x05_nameB\x08\n\x06_stateB\x0e\n\x0c_total_minorB\x0b\n\t_currencyB\x08\n\x06_emailB\t\n\x07_reasonB\t\n\x07_cursor\"\xcc\x01\n\x11PlaceOrderRequest\x12\x17\n\nrequest_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x35\n\x05lines\x18\x02 \x03(\x0b\x32\x1a.shop.orders.v1.WantedLineB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\x12!\n\x05\x65mail\x18\x03 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x02`\x01\xc8\x01\x01H\x01\x88\x01\x01\x12\x1c\n\ncard_token\x18\x04 \x01(\tB\x03\x80\x01\x01H\x02\x88\x01\x01\x42\r\n\x0b_request_idB\x08\n\x06_emailB\r\n\x0b_card_token\"z\n\nWantedLine\x12\x30\n\x07product\x18\x01 \x01(\tB\x1a\xbaH\x17r\x12\x32\x10^products/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x12!\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x02(\x01\xc8\x01\x01H\x01\x88\x01\x01\x42\n\n\x08_productB\x0b\n\t_quantity\"G\n\x0fGetOrderRequest\x12+\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^orders/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x42\x07\n\x05_name\"\x7f\n\x11ListOrdersRequest\x12\x1f\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12,\n\npage_token\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^[0-9]{0,9}$H\x01\x88\x01\x01\x42\x0c\n\n_page_sizeB\r\n\x0b_page_token\"t\n\x12ListOrdersResponse\x12,\n\x06orders\x18\x01 \x03(\x0b\x32\x1c.shop.orders.v1.OrderSummary\x12\x1c\n\x0fnext_page_token\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x12\n\x10_next_page_token\"\xb3\x01\n\x0cOrderSummary\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12/\n\x05state\x18\x02 \x01(\x0e\x32\x1b.shop.orders.v1.Order.StateH\x01\x88\x01\x01\x12\x18\n\x0btotal_minor\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_stateB\x0e\n\x0c_total_minorB\x0b\n\t_currency\"G\n\x16ListBestsellersRequest\x12\x1f\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x42\x0c\n\n_page_size\"G\n\x17ListBestsellersResponse\x12,\n\x08products\x18\x01 \x03(\x0b\x32\x1a.shop.orders.v1.Bestseller\"l\n\nBestseller\x12\x14\n\x07product\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05units\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x06orders\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\n\n\x08_productB\x08\n\x06_unitsB\t\n\x07_orders\"J\n\x12\x43\x61ncelOrderRequest\x12+\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^orders/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x42\x07\n\x05_name\"N\n\x16GetOrderHistoryRequest\x12+\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^orders/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x42\x07\n\x05_name\"\xe4\x01\n\x0cOrderHistory\x12\x33\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\".shop.orders.v1.OrderHistory.Entry\x1a\x9e\x01\n\x05\x45ntry\x12\x14\n\x07version\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05\x65vent\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04time\x18\x03 \x01(\tH\x02\x88\x01\x01\x12/\n\x05state\x18\x04 \x01(\x0e\x32\x1b.shop.orders.v1.Order.StateH\x03\x88\x01\x01\x42\n\n\x08_versionB\x08\n\x06_eventB\x07\n\x05_timeB\x08\n\x06_state\"r\n\x11WatchOrderRequest\x12+\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^orders/[^/]+$\xc8\x01\x01H\x00\x88\x01\x01\x12\x1c\n\x06\x63ursor\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x01\x88\x01\x01\x42\x07\n\x05_nameB\t\n\x07_cursor2\xe6\x08\n\x06Orders\x12\xee\x01\n\nPlaceOrder\x12!.shop.orders.v1.PlaceOrderRequest\x1a\x15.shop.orders.v1.Order\"\xa5\x01\xf2\x91&\x8b\x01\x12\x0e\n\nrequest_id\x18\x01*\x0b\x08\x01\x12\x07placing:\x0fUNKNOWN_PRODUCT:\rNOT_AVAILABLE\xf2\x01\"shop.catalog.v1.Catalog.GetProduct\xf2\x01&shop.inventory.v1.Inventory.CheckStock\x82\xd3\xe4\x93\x02\x0f\"\n/v1/orders:\x01*\x12\x62\n\x08GetOrder\x12\x1f.shop.orders.v1.GetOrderRequest\x1a\x15.shop.orders.v1.Order\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=orders/*}\x12j\n\nListOrders\x12!.shop.orders.v1.ListOrdersRequest\x1a\".shop.orders.v1.ListOrdersResponse\"\x15\x90\x02\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/orders\x12~\n\x0fListBestsellers\x12&.shop.orders.v1.ListBestsellersRequest\x1a\'.shop.orders.v1.ListBestsellersResponse\"\x1a\x90\x02\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/bestsellers\x12r\n\x0b\x43\x61ncelOrder\x12\".shop.orders.v1.CancelOrderRequest\x1a\x15.shop.orders.v1.Order\"(\x90\x02\x02\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=orders/*}:cancel:\x01*\x12\x7f\n\x0fGetOrderHistory\x12&.shop.orders.v1.GetOrderHistoryRequest\x1a\x1c.shop.orders.v1.OrderHistory\"&\x90\x02\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=orders/*}/history\x12n\n\nWatchOrder\x12!.shop.orders.v1.WatchOrderRequest\x1a\x15.shop.orders.v1.Order\"$\x90\x02\x01\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=orders/*}:watch0\x01\x12T\n\x0eOnOrderShipped\x12 .shop.fulfilment.v1.OrderShipped\x1a\x16.google.protobuf.Empty\"\x08\xf2\x91&\x04\x32\x02\x10\x01\x12V\n\x0fOnOrderRejected\x12!.shop.fulfilment.v1.OrderRejected\x1a\x16.google.protobuf.Empty\"\x08\xf2\x91&\x04\x32\x02\x10\x01\x1a\x08\xfa\x91&\x04\n\x02\x08\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,6 +63,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETORDERHISTORYREQUEST'].fields_by_name['name']._serialized_options = b'\272H\025r\0202\016^orders/[^/]+$\310\001\001'
   _globals['_WATCHORDERREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_WATCHORDERREQUEST'].fields_by_name['name']._serialized_options = b'\272H\025r\0202\016^orders/[^/]+$\310\001\001'
+  _globals['_WATCHORDERREQUEST'].fields_by_name['cursor']._loaded_options = None
+  _globals['_WATCHORDERREQUEST'].fields_by_name['cursor']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_ORDERS']._loaded_options = None
   _globals['_ORDERS']._serialized_options = b'\372\221&\004\n\002\010\003'
   _globals['_ORDERS'].methods_by_name['PlaceOrder']._loaded_options = None
@@ -84,37 +86,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERS'].methods_by_name['OnOrderRejected']._loaded_options = None
   _globals['_ORDERS'].methods_by_name['OnOrderRejected']._serialized_options = b'\362\221&\0042\002\020\001'
   _globals['_ORDER']._serialized_start=221
-  _globals['_ORDER']._serialized_end=588
-  _globals['_ORDER_STATE']._serialized_start=435
-  _globals['_ORDER_STATE']._serialized_end=519
-  _globals['_PLACEORDERREQUEST']._serialized_start=591
-  _globals['_PLACEORDERREQUEST']._serialized_end=795
-  _globals['_WANTEDLINE']._serialized_start=797
-  _globals['_WANTEDLINE']._serialized_end=919
-  _globals['_GETORDERREQUEST']._serialized_start=921
-  _globals['_GETORDERREQUEST']._serialized_end=992
-  _globals['_LISTORDERSREQUEST']._serialized_start=994
-  _globals['_LISTORDERSREQUEST']._serialized_end=1121
-  _globals['_LISTORDERSRESPONSE']._serialized_start=1123
-  _globals['_LISTORDERSRESPONSE']._serialized_end=1239
-  _globals['_ORDERSUMMARY']._serialized_start=1242
-  _globals['_ORDERSUMMARY']._serialized_end=1421
-  _globals['_LISTBESTSELLERSREQUEST']._serialized_start=1423
-  _globals['_LISTBESTSELLERSREQUEST']._serialized_end=1494
-  _globals['_LISTBESTSELLERSRESPONSE']._serialized_start=1496
-  _globals['_LISTBESTSELLERSRESPONSE']._serialized_end=1567
-  _globals['_BESTSELLER']._serialized_start=1569
-  _globals['_BESTSELLER']._serialized_end=1677
-  _globals['_CANCELORDERREQUEST']._serialized_start=1679
-  _globals['_CANCELORDERREQUEST']._serialized_end=1753
-  _globals['_GETORDERHISTORYREQUEST']._serialized_start=1755
-  _globals['_GETORDERHISTORYREQUEST']._serialized_end=1833
-  _globals['_ORDERHISTORY']._serialized_start=1836
-  _globals['_ORDERHISTORY']._serialized_end=2064
-  _globals['_ORDERHISTORY_ENTRY']._serialized_start=1906
-  _globals['_ORDERHISTORY_ENTRY']._serialized_end=2064
-  _globals['_WATCHORDERREQUEST']._serialized_start=2066
-  _globals['_WATCHORDERREQUEST']._serialized_end=2139
-  _globals['_ORDERS']._serialized_start=2142
-  _globals['_ORDERS']._serialized_end=3268
+  _globals['_ORDER']._serialized_end=620
+  _globals['_ORDER_STATE']._serialized_start=456
+  _globals['_ORDER_STATE']._serialized_end=540
+  _globals['_PLACEORDERREQUEST']._serialized_start=623
+  _globals['_PLACEORDERREQUEST']._serialized_end=827
+  _globals['_WANTEDLINE']._serialized_start=829
+  _globals['_WANTEDLINE']._serialized_end=951
+  _globals['_GETORDERREQUEST']._serialized_start=953
+  _globals['_GETORDERREQUEST']._serialized_end=1024
+  _globals['_LISTORDERSREQUEST']._serialized_start=1026
+  _globals['_LISTORDERSREQUEST']._serialized_end=1153
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1155
+  _globals['_LISTORDERSRESPONSE']._serialized_end=1271
+  _globals['_ORDERSUMMARY']._serialized_start=1274
+  _globals['_ORDERSUMMARY']._serialized_end=1453
+  _globals['_LISTBESTSELLERSREQUEST']._serialized_start=1455
+  _globals['_LISTBESTSELLERSREQUEST']._serialized_end=1526
+  _globals['_LISTBESTSELLERSRESPONSE']._serialized_start=1528
+  _globals['_LISTBESTSELLERSRESPONSE']._serialized_end=1599
+  _globals['_BESTSELLER']._serialized_start=1601
+  _globals['_BESTSELLER']._serialized_end=1709
+  _globals['_CANCELORDERREQUEST']._serialized_start=1711
+  _globals['_CANCELORDERREQUEST']._serialized_end=1785
+  _globals['_GETORDERHISTORYREQUEST']._serialized_start=1787
+  _globals['_GETORDERHISTORYREQUEST']._serialized_end=1865
+  _globals['_ORDERHISTORY']._serialized_start=1868
+  _globals['_ORDERHISTORY']._serialized_end=2096
+  _globals['_ORDERHISTORY_ENTRY']._serialized_start=1938
+  _globals['_ORDERHISTORY_ENTRY']._serialized_end=2096
+  _globals['_WATCHORDERREQUEST']._serialized_start=2098
+  _globals['_WATCHORDERREQUEST']._serialized_end=2212
+  _globals['_ORDERS']._serialized_start=2215
+  _globals['_ORDERS']._serialized_end=3341
 # @@protoc_insertion_point(module_scope)

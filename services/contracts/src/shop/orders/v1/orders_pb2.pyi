@@ -14,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Order(_message.Message):
-    __slots__ = ("name", "state", "lines", "total_minor", "currency", "email", "reason")
+    __slots__ = ("name", "state", "lines", "total_minor", "currency", "email", "reason", "cursor")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Order.State]
@@ -34,6 +34,7 @@ class Order(_message.Message):
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     EMAIL_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: Order.State
     lines: _containers.RepeatedCompositeFieldContainer[_events_pb2_1.OrderLine]
@@ -41,7 +42,8 @@ class Order(_message.Message):
     currency: str
     email: str
     reason: str
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Order.State, str]] = ..., lines: _Optional[_Iterable[_Union[_events_pb2_1.OrderLine, _Mapping]]] = ..., total_minor: _Optional[int] = ..., currency: _Optional[str] = ..., email: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    cursor: int
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Order.State, str]] = ..., lines: _Optional[_Iterable[_Union[_events_pb2_1.OrderLine, _Mapping]]] = ..., total_minor: _Optional[int] = ..., currency: _Optional[str] = ..., email: _Optional[str] = ..., reason: _Optional[str] = ..., cursor: _Optional[int] = ...) -> None: ...
 
 class PlaceOrderRequest(_message.Message):
     __slots__ = ("request_id", "lines", "email", "card_token")
@@ -149,7 +151,9 @@ class OrderHistory(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[OrderHistory.Entry, _Mapping]]] = ...) -> None: ...
 
 class WatchOrderRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "cursor")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    cursor: int
+    def __init__(self, name: _Optional[str] = ..., cursor: _Optional[int] = ...) -> None: ...
