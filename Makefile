@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-faults e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-resilience bench-operator bench-operator-cluster protos dev-cluster golden lock sbom setup clean
+.PHONY: help up demo test test-faults e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-resilience bench-operator bench-operator-cluster protos dev-cluster breaking golden lock sbom setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: $(READY) ## style, layers and contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/laneway lint protos
+
+breaking: $(READY) ## what a change takes from who uses the contracts, since AGAINST (the last release, or what main was)
+	@.ci/breaking $(AGAINST)
 
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy

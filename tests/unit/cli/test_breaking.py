@@ -83,3 +83,14 @@ def test_programs_and_pull_requests_are_told_as_by_lint() -> None:
 def test_what_is_nothing_of_these_is_refused_in_a_sentence(against: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{against} is no folder, no file(,)? and no git revision"):
         breaking("--", against)
+
+
+def test_a_shallow_clone_compares_with_what_it_fetches(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("-c", "user.name=x", "-c", "user.email=x@localhost", "commit", "--quiet", "--all", "--message", "second")
+    git("branch", "before", "v1")
+    git("clone", "--quiet", "--depth=1", repository.as_uri(), "shallow")
+    monkeypatch.chdir(repository / "shallow")
+    with pytest.raises(ConfigurationError, match="`git fetch --depth=1 origin main`, and it is FETCH_HEAD"):
+        breaking("before")
+    git("fetch", "--quiet", "--depth=1", "origin", "before")
+    assert breaking("FETCH_HEAD").splitlines()[0] == FOUND

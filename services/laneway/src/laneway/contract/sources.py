@@ -198,7 +198,10 @@ def _git(root: Path, *arguments: str, named: str) -> bytes:
         raise ConfigurationError(f"git cannot be run ({error}); name a folder or a descriptor set.") from None
     if done.returncode:
         why = " ".join(done.stderr.decode(errors="replace").split())
-        raise ConfigurationError(f"{named} is no folder, no file, and no git revision that has {root}: {why}")
+        raise ConfigurationError(
+            f"{named} is no folder, no file, and no git revision that has {root}: {why}. What a clone does not have is "
+            "fetched first: `git fetch --depth=1 origin main`, and it is FETCH_HEAD."
+        )
     return done.stdout
 
 
