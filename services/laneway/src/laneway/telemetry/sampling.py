@@ -54,12 +54,12 @@ class Untaken:
         if trace_id in self._kept:
             self._keep(span)
             return
-        part = self._part(trace_id)
-        if first or len(part) < MOST_SPANS:
-            part.append(span)
         if not first:
+            part = self._part(trace_id)
+            if len(part) < MOST_SPANS:
+                part.append(span)
             return
-        del self._parts[trace_id]
+        part = [*self._parts.pop(trace_id, ()), span]
         if self._sampling.worth(part, ((span.end_time or 0) - (span.start_time or 0)) / 1e9):
             self._remember(trace_id)
             for each in part:
