@@ -114,7 +114,10 @@ def test_one_is_shown_with_its_payload_and_trace(rows: Outbox) -> None:
 
     shown = json.loads(rows.dead("show", "mail-1", "--format", "json"))
 
-    assert shown["payload"] == {"to": "ada@example.org", "subject": "Shipped"}
+    assert shown["payload"] == {"to": "[redacted]", "subject": "Shipped"}
+    assert "ada@example.org" not in rows.dead("show", "mail-1")
+    revealed = json.loads(rows.dead("show", "mail-1", "--reveal", "--format", "json"))
+    assert revealed["payload"] == {"to": "ada@example.org", "subject": "Shipped"}
     assert shown["headers"] == dict(MAIL.headers)
     assert TRACE in rows.dead("show", "mail-1")
 

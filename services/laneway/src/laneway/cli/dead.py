@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from laneway.cli.payloads import Payloads, Reveal
 from laneway.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -54,12 +55,12 @@ def list_(
 
 
 @app.command()
-def show(id: str, service: Service = None, data: Data = DATA, format: Format = "text") -> None:
+def show(id: str, service: Service = None, reveal: Reveal = False, data: Data = DATA, format: Format = "text") -> None:
     """All of one: payload, headers, error and trace."""
     from laneway.cli.dead_letters import Desk
 
     order = _order([id], service, None, None, None, False, data)
-    asyncio.run(Desk(order).show(id, as_json=format == "json"))
+    asyncio.run(Desk(order).show(id, payloads=Payloads(reveal), as_json=format == "json"))
 
 
 @app.command()

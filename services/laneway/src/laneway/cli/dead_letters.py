@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from laneway.cli import discovery
 from laneway.cli.database import database_url
+from laneway.cli.payloads import Payloads
 from laneway.cli.screen import whole
 from laneway.errors import ConfigurationError, NotFound
 from laneway.runtime.installed import describe
@@ -113,13 +113,14 @@ class Desk:
         else:
             print("There are none.", file=sys.stderr)
 
-    async def show(self, id: str, *, as_json: bool) -> None:
+    async def show(self, id: str, *, payloads: Payloads, as_json: bool) -> None:
         """Print all of one, skipped or not."""
         async with self._outboxes() as outboxes:
             for producer, store in outboxes.items():
                 for skipped in (False, True):
                     for message in await dead_letters.find(store, Selection(ids=(id,), skipped=skipped), 1):
-                        self._show(await Letter.of(producer, store, message), as_json=as_json)
+                        letter = await Letter.of(producer, store, message)
+                        self._show(letter, payloads, as_json=as_json)
                         return
         raise _unknown([id])
 
@@ -202,8 +203,9 @@ class Desk:
     def _print(self, table: Table) -> None:
         whole(self._console, WIDTH).print(table, crop=self._console.is_terminal)
 
-    def _show(self, letter: Letter, *, as_json: bool) -> None:
-        whole = {**letter.to_json(), "headers": dict(letter.message.headers), "payload": _payload(letter.message)}
+    def _show(self, letter: Letter, payloads: Payloads, *, as_json: bool) -> None:
+        payload = _payload(letter.message, payloads)
+        whole = {**letter.to_json(), "headers": dict(letter.message.headers), "payload": payload}
         if as_json:
             print(json.dumps(whole, indent=1))
             return
@@ -245,13 +247,13 @@ def _table(letters: Sequence[Letter], now: float) -> Table:
     return table
 
 
-def _payload(message: OutboxMessage) -> Any:
-    """The request or event as JSON; base64, where its contract is not installed."""
+def _payload(message: OutboxMessage, payloads: Payloads) -> Any:
+    """The request or event as JSON; where its contract is not installed, what is told of bytes."""
     try:
         method = describe(message.service).contract.methods[message.method]
-        return json_format.MessageToDict(method.input.FromString(message.payload))
+        return payloads.message(method.input.FromString(message.payload))
     except (ConfigurationError, KeyError, DecodeError):
-        return base64.b64encode(message.payload).decode()
+        return payloads.unread(message.payload, base64.b64encode(message.payload).decode())
 
 
 def _unknown(ids: Sequence[str]) -> NotFound:

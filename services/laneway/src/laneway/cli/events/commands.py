@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from laneway.cli.database import opened
+from laneway.cli.payloads import Payloads, Reveal
 from laneway.errors import ConfigurationError
 from laneway.settings import Settings
 
@@ -36,36 +37,38 @@ def show(
     event_id: Annotated[str | None, typer.Argument(help="One event, in full.  [default: the newest]")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 20,
     type: Annotated[list[str] | None, typer.Option(help="Only events of this type, by full name.")] = None,
+    reveal: Reveal = False,
     data: Data = DATA,
     format: Format = "text",
 ) -> None:
     """Show the newest events of a service, the last one at the bottom; or one event in full."""
     from laneway.cli.events.reading import show_newest, show_one
 
-    reading = show_newest(limit, type or ()) if event_id is None else show_one(event_id)
+    payloads = Payloads(reveal)
+    reading = show_newest(limit, type or (), payloads) if event_id is None else show_one(event_id, payloads)
     asyncio.run(_read(service, data, format, reading))
 
 
 @app.command()
 def history(
-    service: str, stream: Stream, version: AsOfVersion = None, at: AsOfTime = None, data: Data = DATA,
-    format: Format = "text",
+    service: str, stream: Stream, version: AsOfVersion = None, at: AsOfTime = None, reveal: Reveal = False,
+    data: Data = DATA, format: Format = "text",
 ) -> None:  # fmt: skip
     """Show what happened in a stream, up to a version or a time."""
     from laneway.cli.events.reading import show_stream
 
-    asyncio.run(_read(service, data, format, show_stream(stream, version, _time(at))))
+    asyncio.run(_read(service, data, format, show_stream(stream, version, _time(at), Payloads(reveal))))
 
 
 @app.command()
 def replay(
-    service: str, stream: Stream, version: AsOfVersion = None, at: AsOfTime = None, data: Data = DATA,
-    format: Format = "text",
+    service: str, stream: Stream, version: AsOfVersion = None, at: AsOfTime = None, reveal: Reveal = False,
+    data: Data = DATA, format: Format = "text",
 ) -> None:  # fmt: skip
     """Fold a stream into its aggregate, and show what that is, or was at a version or a time."""
     from laneway.cli.events.reading import show_aggregate
 
-    asyncio.run(_read(service, data, format, show_aggregate(stream, version, _time(at))))
+    asyncio.run(_read(service, data, format, show_aggregate(stream, version, _time(at), Payloads(reveal))))
 
 
 @app.command()

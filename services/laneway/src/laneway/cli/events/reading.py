@@ -7,9 +7,11 @@ from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from laneway.cli.database import OpenService
 from laneway.cli.events.told import as_json, compact, print_event, print_events, printed, state_of, time_of
+from laneway.cli.payloads import Payloads
 from laneway.domain.aggregate import Aggregate
 from laneway.errors import ConfigurationError, NotFound
 from laneway.history.log import EventLog
@@ -19,31 +21,31 @@ Told: TypeAlias = tuple[Any, Callable[[Console], None]]
 Reading: TypeAlias = Callable[[OpenService], Awaitable[Told]]
 
 
-def show_newest(limit: int, types: Sequence[str]) -> Reading:
+def show_newest(limit: int, types: Sequence[str], payloads: Payloads) -> Reading:
     """The newest events, the last one at the end."""
 
     async def read(of: OpenService) -> Told:
         newest = await events.newest(of.store, limit, types)
-        told = [as_json(event, of.service.upcasters) for event in reversed(newest)]
+        told = [as_json(event, of.service.upcasters, payloads) for event in reversed(newest)]
         return told, partial(print_events, told)
 
     return read
 
 
-def show_one(event_id: str) -> Reading:
+def show_one(event_id: str, payloads: Payloads) -> Reading:
     """One event in full."""
 
     async def read(of: OpenService) -> Told:
         found = await events.find(of.store, [event_id])
         if not found:
             raise NotFound(f"{of.service.name} has no event {event_id}.")
-        told = as_json(found[0], of.service.upcasters)
+        told = as_json(found[0], of.service.upcasters, payloads)
         return told, partial(print_event, told)
 
     return read
 
 
-def show_stream(stream: str, version: int | None, at: datetime | None) -> Reading:
+def show_stream(stream: str, version: int | None, at: datetime | None, payloads: Payloads) -> Reading:
     """What happened in a stream, up to a version or a time."""
 
     async def read(of: OpenService) -> Told:
@@ -51,13 +53,13 @@ def show_stream(stream: str, version: int | None, at: datetime | None) -> Readin
         found = await events.read_stream(of.store, stream, version=version, at=moment)
         if not found:
             raise NotFound(f"{of.service.name} has no events of {stream}{_then(version, at)}.")
-        told = [as_json(event, of.service.upcasters) for event in found]
+        told = [as_json(event, of.service.upcasters, payloads) for event in found]
         return told, partial(print_events, told)
 
     return read
 
 
-def show_aggregate(stream: str, version: int | None, at: datetime | None) -> Reading:
+def show_aggregate(stream: str, version: int | None, at: datetime | None, payloads: Payloads) -> Reading:
     """What an aggregate is, or was at a version or a time."""
 
     async def read(of: OpenService) -> Told:
@@ -68,7 +70,7 @@ def show_aggregate(stream: str, version: int | None, at: datetime | None) -> Rea
         if not history:
             raise NotFound(f"{of.service.name} has no events of {stream}{_then(version, at)}.")
         aggregate.follow(event.message for event in history)
-        told = {"stream": stream, "time": time_of(history[-1].recorded_at), **state_of(aggregate)}
+        told = {"stream": stream, "time": time_of(history[-1].recorded_at), **state_of(aggregate, payloads)}
         return told, partial(_print_state, told)
 
     return read
@@ -99,5 +101,6 @@ def _print_state(told: dict[str, Any], console: Console) -> None:
     table.add_column(overflow="fold")
     for name, value in told.items():
         for key, part in value.items() if isinstance(value, dict) else [("", value)]:
-            table.add_row(f"{name}.{key}" if key else name, part if isinstance(part, str) else compact(part))
+            text = part if isinstance(part, str) else compact(part)
+            table.add_row(f"{name}.{key}" if key else name, Text(text))
     printed(table, console)

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from google.protobuf import descriptor_pool, json_format
+from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from laneway.cli.payloads import Payloads
 from laneway.cli.screen import whole
 from laneway.domain.aggregate import Aggregate
 from laneway.domain.saga import Saga
@@ -31,7 +33,7 @@ def class_of(type_name: str) -> type[Message] | None:
         return None
 
 
-def as_json(event: Event, upcasters: Upcasters) -> dict[str, Any]:
+def as_json(event: Event, upcasters: Upcasters, payloads: Payloads) -> dict[str, Any]:
     """An event as JSON: its message as today's code reads it, or why that cannot be."""
     told = {
         "id": event.event_id,
@@ -48,8 +50,8 @@ def as_json(event: Event, upcasters: Upcasters) -> dict[str, Any]:
             event.type, event.payload, version_of(event.metadata_text), {event.type: known} if known else {}
         )
     except LanewayError as error:
-        return {**told, "unreadable": error.message, "payload": event.payload.hex()}
-    return {**told, "message": json_format.MessageToDict(message)}
+        return {**told, "unreadable": error.message, "payload": payloads.unread(event.payload, event.payload.hex())}
+    return {**told, "message": payloads.message(message)}
 
 
 def time_of(seconds: float) -> str:
@@ -64,7 +66,7 @@ def print_events(told: Sequence[Mapping[str, Any]], console: Console) -> None:
         table.add_column(column, no_wrap=True, justify="right" if column == "version" else "left")
     table.add_column("says", overflow="fold")
     for event in told:
-        says = event.get("unreadable") or compact(event["message"])
+        says = Text(event.get("unreadable") or compact(event["message"]))
         table.add_row(event["stream"], str(event["version"]), event["time"], event["type"].rpartition(".")[2], says)
     printed(table, console)
 
@@ -77,7 +79,8 @@ def print_event(told: Mapping[str, Any], console: Console) -> None:
     for name, value in told.items():
         rows = value.items() if name in ("message", "metadata") else [("", value)]
         for key, part in rows:
-            table.add_row(f"{name}.{key}" if key else name, part if isinstance(part, str) else compact(part))
+            text = part if isinstance(part, str) else compact(part)
+            table.add_row(f"{name}.{key}" if key else name, Text(text))
     printed(table, console)
 
 
@@ -91,7 +94,7 @@ def compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def state_of(aggregate: Aggregate) -> dict[str, Any]:
+def state_of(aggregate: Aggregate, payloads: Payloads) -> dict[str, Any]:
     """What an aggregate is, as JSON: its public attributes, and how far a saga has come."""
     told: dict[str, Any] = {"id": aggregate.id, "version": aggregate.version}
     if isinstance(aggregate, Saga):
@@ -104,17 +107,17 @@ def state_of(aggregate: Aggregate) -> dict[str, Any]:
             "outcome": aggregate.outcome,
         }
     public = {name: value for name, value in vars(aggregate).items() if not name.startswith("_")}
-    return {name: plain(value) for name, value in (told | public).items()}
+    return {name: plain(value, payloads) for name, value in (told | public).items()}
 
 
-def plain(value: object) -> Any:
+def plain(value: object, payloads: Payloads) -> Any:
     """A value of an author's as JSON."""
     if isinstance(value, Message):
-        return json_format.MessageToDict(value)
+        return payloads.message(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): plain(each, payloads) for key, each in value.items()}
     if isinstance(value, str | int | float | bool | None):
         return value
-    return [plain(each) for each in value] if isinstance(value, Iterable) else str(value)
+    return [plain(each, payloads) for each in value] if isinstance(value, Iterable) else str(value)
