@@ -21,8 +21,9 @@ demo: $(READY) ## run the shop, ship one order, print its trace, stop
 test: $(READY) lint types ## everything that needs no cluster
 	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
-e2e: $(READY) ## the shop on a real cluster: installed, used, killed, upgraded
-	@mkdir -p build && tests/e2e/run tests/e2e --ignore=tests/e2e/operator $(ARGS)
+e2e: $(READY) ## the shop on a real cluster: installed, used, killed, upgraded, scaled from zero and back
+	@mkdir -p build && tests/e2e/run tests/e2e --ignore=tests/e2e/operator $(ARGS) \
+	  $(if $(ARGS),,-- tests/e2e/operator -m core -n 3 --dist loadgroup)
 
 e2e-operator: $(READY) ## the operator on a real cluster, with the shop and with plain Celery
 	@mkdir -p build && tests/e2e/run tests/e2e/operator $(ARGS)

@@ -95,11 +95,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             if report.when == "call" or outcome != "passed":
                 check = report.nodeid.rpartition("::test_")[2].replace("_", " ")
                 terminalreporter.line(f"{check:<100} {report.duration:6.1f} s  {report.outcome}")
-    for name, value in terminalreporter.config.stash.get(FIGURES, {}).items():
-        terminalreporter.line(f"{name}: {value}")
-
-
-FIGURES: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties if report.when == "call" else ():
+            terminalreporter.line(f"{name}: {value}")
 
 
 @pytest.fixture
@@ -107,6 +105,6 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
     """Says a measured figure in the table."""
 
     def say(name: str, value: object) -> None:
-        request.config.stash.setdefault(FIGURES, {})[name] = str(value)
+        request.node.user_properties.append((name, str(value)))
 
     return say

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.operator.kubectl import CHART, Namespace, Refused, custom_resource, run
-from tests.e2e.operator.plain_celery import broker
+from tests.e2e.operator.plain_celery import Producer, broker, producer_for
+
+Say = Callable[[str, object], None]
 
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
@@ -59,6 +61,15 @@ class Installed:
 @contextmanager
 def installed(system: Namespace, served: Namespace, *, replicas: int) -> Iterator[Installed]:
     """The chart as it is installed, with the rights that it asks for and no others."""
+    upgrade(system, served, replicas=replicas)
+    try:
+        yield Installed(system, served)
+    finally:
+        run("helm", "--namespace", system.name, "uninstall", "op", "--wait")
+
+
+def upgrade(system: Namespace, served: Namespace, *, replicas: int) -> None:
+    """Install the chart, or another revision of it."""
     image = os.environ.get("LANEWAY_E2E_OPERATOR_IMAGE", "docker.io/laneway/laneway-operator:dev")
     repository, _, tag = image.rpartition(":")
     values = {
@@ -70,12 +81,8 @@ def installed(system: Namespace, served: Namespace, *, replicas: int) -> Iterato
         "logs.format": "text",
     }
     options = [option for name, value in values.items() for option in ("--set", f"{name}={value}")]
-    helm = ["helm", "--namespace", system.name]
-    run(*helm, "install", "op", str(CHART), *options, "--wait", "--timeout", "120s")
-    try:
-        yield Installed(system, served)
-    finally:
-        run(*helm, "uninstall", "op", "--wait")
+    helm = ["helm", "--namespace", system.name, "upgrade", "--install", "op", str(CHART)]
+    run(*helm, *options, "--wait", "--timeout", "120s")
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +98,22 @@ def celery_namespace(operator: Installed) -> Namespace:
     operator.served.apply(*broker())
     operator.served.kubectl("rollout", "status", "deployment/valkey", "--timeout=60s")
     return operator.served
+
+
+@pytest.fixture
+def producer(celery_namespace: Namespace) -> Iterator[Producer]:
+    """A producer for an empty broker; what its test has made there is gone afterwards."""
+    with producer_for(celery_namespace) as producer:
+        producer.client.flushall()
+        yield producer
+    forget(celery_namespace)
+
+
+def forget(there: Namespace) -> None:
+    """Remove pool and workers, and let no worker live on that could take what the next test sends."""
+    there.kubectl("delete", "workerpools", "--all")
+    there.kubectl("delete", "deployment/worker", "hpa/other", "--ignore-not-found")
+    there.kubectl("delete", "pods", "--selector=app=worker", "--grace-period=1", "--wait")
 
 
 @pytest.fixture(autouse=True)

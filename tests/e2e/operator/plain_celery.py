@@ -99,6 +99,14 @@ class Producer:
                 self._app.send_task("app.work", (number, seconds), producer=producer)
         self.sent += count
 
+    def start(self, task: str, *arguments: object) -> None:
+        """Send another task."""
+        self._app.send_task(task, arguments)
+
+    def held(self) -> int:
+        """How many messages wait or are taken."""
+        return int(self.client.llen("celery")) + int(self.client.hlen("unacked"))
+
     def record(self, what: str) -> list[int]:
         """The numbers of the tasks that have `begun` or `ended`, in order."""
         return [number for number, _ in self.places(what)]

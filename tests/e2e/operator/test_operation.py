@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.operator.conftest import Installed, installed
+from tests.e2e.operator.conftest import Installed, Say, forget, installed, upgrade
 from tests.e2e.operator.kubectl import Namespace, pool, run, until
 from tests.e2e.operator.plain_celery import broker, quick_pool, workers
 
@@ -17,30 +17,29 @@ def there(celery_namespace: Namespace) -> Iterator[Namespace]:
     celery_namespace.apply(*workers(report=True), quick_pool(minReplicas=1))
     until(lambda: celery_namespace.replicas("worker") == 1, 40, "the floor holds")
     yield celery_namespace
-    celery_namespace.kubectl("delete", "workerpool", "--all")
-    celery_namespace.kubectl("delete", "deployment/worker", "hpa/other", "--ignore-not-found")
+    forget(celery_namespace)
 
 
 def holder(operator: Installed) -> str:
     return str(operator.system.get("lease", "op")["spec"]["holderIdentity"])
 
 
-def test_a_killed_leader_is_followed_within_twenty_seconds(operator: Installed, there: Namespace) -> None:
+def test_a_killed_leader_is_followed_within_twenty_seconds(operator: Installed, there: Namespace, figure: Say) -> None:
     first = holder(operator)
     operator.system.kubectl("delete", "pod", first, "--grace-period=0", "--force")
     took = until(lambda: holder(operator) not in ("", first), 25, "another takes over")
     assert took <= 20
     there.kubectl("patch", "wp", "worker", "--type=merge", "--patch", '{"spec": {"minReplicas": 2}}')
     until(lambda: there.replicas("worker") == 2, 10, "it decides")
-    print(f"taken over after {took:.1f} s")
+    figure("seconds until a killed leader is followed", f"{took:.1f}")
 
 
-def test_a_leader_that_stops_in_order_is_followed_at_once(operator: Installed, there: Namespace) -> None:
+def test_a_leader_that_stops_in_order_is_followed_at_once(operator: Installed, there: Namespace, figure: Say) -> None:
     operator.system.kubectl("rollout", "status", "deployment/op", "--timeout=60s")
     first = holder(operator)
     operator.system.kubectl("delete", "pod", first, "--wait=false")
     took = until(lambda: holder(operator) not in ("", first), 10, "another takes over")
-    print(f"taken over after {took:.1f} s")
+    figure("seconds until a leader that stops is followed", f"{took:.1f}")
 
 
 def test_an_autoscaler_on_the_same_deployment_is_refused(there: Namespace) -> None:
@@ -56,7 +55,7 @@ def test_a_second_pool_on_the_same_deployment_is_refused(there: Namespace) -> No
     assert there.condition("worker", "ScalingActive")["status"] == "True"
 
 
-def test_a_broker_that_goes_is_said_within_five_seconds_and_nothing_scales_in(there: Namespace) -> None:
+def test_a_broker_that_goes_is_said_within_five_seconds_and_nothing_scales_in(there: Namespace, figure: Say) -> None:
     there.kubectl("patch", "wp", "worker", "--type=merge", "--patch", '{"spec": {"minReplicas": 2}}')
     until(lambda: there.replicas("worker") == 2, 20, "the floor holds")
     there.kubectl("patch", "wp", "worker", "--type=merge", "--patch", '{"spec": {"minReplicas": 0}}')
@@ -70,7 +69,7 @@ def test_a_broker_that_goes_is_said_within_five_seconds_and_nothing_scales_in(th
     there.kubectl("scale", "deployment/valkey", "--replicas=1")
     there.kubectl("rollout", "status", "deployment/valkey", "--timeout=60s")
     back = until(lambda: there.condition("worker", "MetricsAvailable")["status"] == "True", 10, "it is back")
-    print(f"said after {said:.1f} s, back after {back:.1f} s")
+    figure("seconds until a broker that goes is said, and that it is back", f"{said:.1f}, {back:.1f}")
     assert said <= 5
     assert back <= 3
 
@@ -123,3 +122,14 @@ def test_uninstalling_the_operator_leaves_everything_as_it_is(new_namespace: Cal
     assert served.replicas("worker") == 1
     served.kubectl("delete", "wp/worker", "--timeout=10s")
     assert served.replicas("worker") == 1
+
+
+def test_an_upgrade_leaves_a_lease_that_an_operator_has_made(new_namespace: Callable[[], Namespace]) -> None:
+    system, served = new_namespace(), new_namespace()
+    with installed(system, served, replicas=1) as operator:
+        until(lambda: bool(holder(operator)), 20, "it leads")
+        system.kubectl("delete", "lease/op", "--wait")
+        until(lambda: bool(system.list("leases")), 20, "it makes the Lease anew")
+        for _ in range(2):
+            upgrade(system, served, replicas=1)
+        until(lambda: bool(holder(operator)), 20, "it leads")

@@ -11,13 +11,16 @@ import httpx
 import pytest
 import yaml
 
-from tests.e2e.operator.conftest import installed
+from tests.e2e.operator.conftest import Say, installed
 from tests.e2e.operator.kubectl import ROOT, Namespace, run, until
 from tests.e2e.operator.plain_celery import IMAGE
 from tests.e2e.orders import ENDED, ORDER
 from tests.fixtures.valkey import free_port
 
 SAMPLES = ROOT / "k8s/samples/shop"
+BURST = 30
+
+pytestmark = [pytest.mark.core, pytest.mark.xdist_group("shop")]
 
 
 @pytest.fixture
@@ -31,6 +34,7 @@ def shop(new_namespace: Callable[[], Namespace]) -> Iterator[Namespace]:
         "laneway.jaeger.enabled": "false",
         "laneway.prometheus.enabled": "false",
         "laneway.stop.drain": "2",
+        "laneway.services.fulfilment.worker.slots": "1",
     }
     options = [option for name, value in values.items() for option in ("--set", f"{name}={value}")]
     run("helm", "dependency", "update", str(ROOT / "charts/shop"))
@@ -62,28 +66,44 @@ def _answers(client: httpx.Client) -> bool:
 
 
 def pools() -> list[dict[str, Any]]:
-    """The sample's, which look back for a shorter time."""
+    """The sample's, which look back for a shorter time, of workers that do one thing at a time."""
     found = list(yaml.safe_load_all((SAMPLES / "pools.yaml").read_text()))
     for each in found:
         each["spec"]["scaleDown"] = {"lookback": "5s"}
+        each["spec"]["initial"] |= {"slotsPerPod": 1, "serviceTime": "500ms"}
     return found
 
 
-def test_an_order_wakes_the_workers_it_needs_and_they_sleep_again(
-    shop: Namespace, new_namespace: Callable[[], Namespace]
+def place(edge: httpx.Client) -> str:
+    placed = edge.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())})
+    placed.raise_for_status()
+    return str(placed.json()["name"])
+
+
+def states(edge: httpx.Client, orders: list[str]) -> set[str]:
+    return {str(edge.get(f"/v1/{name}").json()["state"]) for name in orders}
+
+
+def test_a_burst_of_orders_wakes_the_workers_it_needs_and_they_sleep_again(
+    shop: Namespace, new_namespace: Callable[[], Namespace], figure: Say
 ) -> None:
     with installed(new_namespace(), shop, replicas=1), edge_of(shop) as edge:
         shop.apply(*pools())
         for name in ("fulfilment", "notifications"):
             until(lambda: shop.replicas(f"shop-{name}-worker") == 0, 120, f"{name} goes to zero")  # noqa: B023
-        placed = edge.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": str(uuid.uuid4())})
-        placed.raise_for_status()
-        begin, name = time.monotonic(), placed.json()["name"]
+        begin = time.monotonic()
+        orders = [place(edge)]
         woken = until(lambda: shop.replicas("shop-fulfilment-worker") > 0, 15, "fulfilment wakes")
-        until(lambda: edge.get(f"/v1/{name}").json()["state"] in ENDED, 90, "the order is done")
+        orders += [place(edge) for _ in range(BURST - 1)]
+        until(lambda: shop.replicas("shop-fulfilment-worker") > 1, 15, "one is not enough")
+        until(lambda: states(edge, orders) <= ENDED, 120, "the orders are done")
         took = time.monotonic() - begin
-        assert edge.get(f"/v1/{name}").json()["state"] == "SHIPPED"
+        assert states(edge, orders) == {"SHIPPED"}
         until(lambda: shop.get("wp", "notifications")["status"].get("lastScale") is not None, 30, "mail is sent")
-        back = until(lambda: shop.replicas("shop-fulfilment-worker") == 0, 120, "fulfilment goes back to zero")
+        back = until(lambda: shop.replicas("shop-fulfilment-worker") == 0, 150, "fulfilment goes back to zero")
         assert shop.condition("fulfilment", "MetricsAvailable")["status"] == "True"
-        print(f"woken after {woken:.1f} s, shipped after {took:.1f} s, asleep {back:.1f} s later")
+        assert not shop.get("wp", "fulfilment")["status"].get("parked")
+    figure(
+        f"{BURST} orders on a shop that sleeps",
+        f"woken after {woken:.1f} s, shipped after {took:.1f} s, asleep {back:.1f} s later",
+    )

@@ -6,6 +6,8 @@ import pytest
 
 from tests.e2e.operator.kubectl import Namespace, Refused, pool
 
+pytestmark = pytest.mark.core
+
 WINDOW = {"name": "day", "start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "minReplicas": 2}
 BROKER = {"secretRef": {"name": "broker"}}
 
