@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-faults e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-resilience bench-operator bench-operator-cluster protos dev-cluster breaking golden lock sbom setup clean
+.PHONY: help up demo test test-faults chaos e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-resilience bench-operator bench-operator-cluster protos dev-cluster breaking golden lock sbom setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ e2e-operator: $(READY) ## the operator on a real cluster, with the shop and with
 test-faults: $(READY) ## outages, overload and kills: nothing multiplies, nothing is lost
 	@$(BIN)/pytest tests/faults $(ARGS)
 
+chaos: $(READY) ## orders while all goes wrong, in any size: ORDERS=1000 KILLS=20 SEED=7
+	@$(BIN)/python -m tests.chaos.run
+
 lint: $(READY) ## style, layers and contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -48,7 +51,7 @@ bench: bench-sync bench-async bench-walk bench-lanes bench-resilience bench-oper
 bench-sync: $(READY) ## a call with its policy, the edge and its JSON, against grpc.aio, FastAPI and json_format
 	@$(BIN)/python -m tests.benchmarks.sync
 
-bench-async: $(READY) ## the event log against pyeventsourcing, and what a long one costs
+bench-async: $(READY) ## the event log against pyeventsourcing, the queue against plain Celery
 	@$(BIN)/python -m tests.benchmarks.event_log
 
 bench-walk: $(READY) ## orders per second through the whole walk
