@@ -143,6 +143,51 @@ async def test_what_is_delayed_and_cancelled_leaves_at_once(lane, lanes, tidying
     assert await lane.left() == []
 
 
+async def test_what_its_starter_cancels_before_its_time_does_not_keep_its_key(lane, lanes) -> None:
+    """It lies in the outbox of whoever started it, due in an hour, and another of its key behind it."""
+    shelf, arrange, done = lane.shelf, lane.shelf.method("Arrange"), []
+
+    async def arranged(request: Any, call: Any) -> Any:
+        done.append(request.request_id)
+        return shelf.reply("arranged")
+
+    async def put(request: Any, call: Any) -> Any:
+        await lanes.start(arrange, shelf.request("Arrange", request_id="later", name="key"), step="1", after=3_600)
+        await lanes.start(arrange, shelf.request("Arrange", request_id="now", name="key"), step="2")
+        return shelf.reply("started")
+
+    async def store(request: Any, call: Any) -> Any:
+        await handle.cancel()
+        return shelf.reply("cancelled")
+
+    shelf.handle("Arrange", arranged)
+    shelf.handle("Put", put)
+    shelf.handle("Store", store)
+    await shelf.call("Put", request_id="p", identity=ANN)
+    await lane.relay.go_round()
+    [first] = await lane.left()
+    handle = Started(f"operations/shelf/{first.id}", arrange, Operations(lanes, ANN))
+    await shelf.call("Store", request_id="s", identity=ANN)
+    for _ in range(2):
+        await lane.relay.go_round()
+        copy = await lane.take("shelf.ordered")
+        assert copy is not None, "it holds its key until its time"
+        await lane.deliveries.run(copy)
+        await lane.settle()
+    assert done == ["now"]
+    assert await state_of(lane, handle) is State.CANCELLED
+
+
+async def test_two_methods_that_are_started_under_one_key_are_two_calls(lane, lanes) -> None:
+    shelf = lane.shelf
+    tidy, store = shelf.method("Tidy"), shelf.method("Store")
+    first = await lanes.start(tidy, shelf.request("Tidy"), key="order-1", identity=ANN)
+    other = await lanes.start(store, shelf.request("Store"), key="order-1", identity=ANN)
+    again = await lanes.start(tidy, shelf.request("Tidy"), key="order-1", identity=ANN)
+    assert first.name != other.name
+    assert first.name == again.name
+
+
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_running_handler_is_cancelled_and_commits_nothing(lane, lanes, tidying, known: bool) -> None:
     started = await (start(lanes, lane.shelf) if known else start_elsewhere(lane, lanes, ANN))

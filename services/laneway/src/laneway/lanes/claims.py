@@ -56,8 +56,10 @@ def claim_of(facts: Facts, request: Message) -> Claim | None:
         if policy.required:
             raise missing(facts.method)
         return None
-    who = facts.identity
-    key = idempotency.Key(who.tenant, who.principal or "", facts.method.full_name, facts.key)
+    who, scope = facts.identity, facts.method.full_name
+    if isinstance(request, system_pb2.StartRequest):
+        scope = f"{scope} {request.method}"  # as if the method itself were called: its key is not another's
+    key = idempotency.Key(who.tenant, who.principal or "", scope, facts.key)
     return Claim(facts.method, policy, key, request)
 
 

@@ -22,6 +22,7 @@ from laneway.lanes.everywhere import (
 )
 from laneway.lanes.status import error_from
 from laneway.lanes.transport import Answer
+from laneway.store import outbox
 from laneway.v1 import system_pb2
 
 Res = TypeVar("Res", bound=Message)
@@ -61,8 +62,14 @@ class Operations:
         return cast(operations_pb2.Operation, await self._ask(WAIT_OPERATION, request))
 
     async def cancel(self, name: str) -> None:
-        """Cancel a queued call: what has not ended by now commits nothing."""
+        """Cancel a queued call: what has not ended by now commits nothing.
+
+        Where its message waits for a later moment in the caller's own outbox, it goes at once, and passes its key on.
+        """
         await self._ask(CANCEL_OPERATION, operations_pb2.CancelOperationRequest(name=name))
+        caller = current_call.get()
+        if caller is not None and caller.has_store:
+            caller.execute_write(outbox.hasten_cancelled(name.rpartition("/")[2], caller.now()))
 
     async def delete(self, name: str) -> None:
         """Forget an operation that has ended."""

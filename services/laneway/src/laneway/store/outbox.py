@@ -153,6 +153,12 @@ def hasten(ids: Sequence[str], now: float) -> Write:
     return Write(update(outbox).where(fresh).values(due_at=now))
 
 
+def hasten_cancelled(id: str, now: float) -> Write:
+    """Let a message go now that was to start later: its call is not wanted any more, as who runs it will see."""
+    waits = and_(outbox.c.id == id, outbox.c.parked_at.is_(None), outbox.c.due_at > now)
+    return Write(update(outbox).where(waits).values(due_at=now))
+
+
 def confirm(ids: Sequence[str]) -> Write:
     """Delete what consumers have committed. Confirming twice changes nothing."""
     return Write(delete(outbox).where(outbox.c.id.in_(ids)))
