@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind
 
 from laneway.contract.model import Method, read_path
 from laneway.domain.upcasting import Upcasters, version_of
@@ -165,36 +165,18 @@ class Relay:
         return len(found) == BATCH
 
     async def fan_out(self) -> bool:
-        """Write a row for each new event of each subscription, and publish them; whether there were any."""
-        served = [await self._serve(subscription) for subscription in await subscriptions.all(self._store)]
-        return any(served)
+        """Write a row for each new event of each subscription, in one commit, and publish them; whether there were any.
 
-    async def _serve(self, subscription: Subscription) -> bool:
-        if self._pressure is not None and self._pressure.is_full(subscription.service, subscription.queue):
+        What is published is not postponed: most of it is confirmed before it would be looked at again.
+        """
+        news = [(each, new) for each in await subscriptions.all(self._store) if (new := await self._news(each))]
+        if not news:
             return False
-        types = list(self._upcasters.sources([subscription.event_type]))
-        new = await events.read_after(self._store, subscription.cursor, types, BATCH)
-        if not new:
-            return False
-        advance = subscriptions.advance(subscription.name, subscription.cursor, new[-1].cursor)
-        messages, spans = [], []
-        for event in new:
-            parent = self._tracing.extract(event.metadata)
-            queue = name_in_broker(subscription.service, subscription.queue)
-            id = f"{event.event_id}:{subscription.name}"
-            span = self._tracing.start_span(
-                names.publish_span(queue),
-                SpanKind.PRODUCER,
-                {**names.messaging(queue, id, "send"), names.LANE: "event"},
-                parent=parent,
-            )
-            headers: dict[str, str] = {}
-            self._tracing.inject(headers, span, parent)
-            messages.append(self._delivery(id, subscription, event, headers))
-            spans.append(span)
+        advances = [subscriptions.advance(each.name, each.cursor, new[-1].cursor) for each, new in news]
+        messages, spans = zip(*(self._told(each, event) for each, new in news for event in new), strict=True)
         try:
-            await self._store.commit([advance, outbox.insert(messages)])
-            await self._publish([each for each in messages if each.parked_at is None and each.order_key is None])
+            await self._store.commit([*advances, outbox.insert(messages)])
+            await self._push([each for each in messages if each.parked_at is None and each.order_key is None])
         except VersionConflict:
             return True  # another relay was quicker; look again
         except LanewayError as error:
@@ -205,6 +187,35 @@ class Relay:
             for span in spans:
                 span.end()
         return True
+
+    async def _news(self, subscription: Subscription) -> list[Event]:
+        if self._pressure is not None and self._pressure.is_full(subscription.service, subscription.queue):
+            return []
+        types = list(self._upcasters.sources([subscription.event_type]))
+        return await events.read_after(self._store, subscription.cursor, types, BATCH)
+
+    def _told(self, subscription: Subscription, event: Event) -> tuple[OutboxMessage, Span]:
+        """The row of a delivery, and the span of its publishing, which is the caller's to end."""
+        queue = name_in_broker(subscription.service, subscription.queue)
+        id, parent = f"{event.event_id}:{subscription.name}", self._tracing.extract(event.metadata)
+        span = self._tracing.start_span(
+            names.publish_span(queue),
+            SpanKind.PRODUCER,
+            {**names.messaging(queue, id, "send"), names.LANE: "event"},
+            parent=parent,
+        )
+        headers: dict[str, str] = {}
+        self._tracing.inject(headers, span, parent)
+        return self._delivery(id, subscription, event, headers), span
+
+    async def _push(self, messages: Sequence[OutboxMessage]) -> None:
+        if not messages:
+            return
+        now = self._clock()
+        results = await self._broker.publish(messages, producer=self._service, now=now)
+        refused = [each.id for each, result in zip(messages, results, strict=True) if result is Published.FULL]
+        if refused:
+            await self._store.commit([outbox.hasten(refused, now)])
 
     def _delivery(self, id: str, of: Subscription, event: Event, headers: dict[str, str]) -> OutboxMessage:
         """The row of a delivery; a dead letter at once, if the event cannot be brought into today's shape."""
