@@ -46,13 +46,13 @@ async def test_a_row_is_left_to_its_committer_for_its_grace(lane) -> None:
 
 async def test_a_copy_on_its_way_is_not_pushed_again(lane) -> None:
     message = await lane.start("m1")
-    answers = [await lane.broker.publish([message], producer="shelf", now=0.0) for _ in range(2)]
+    answers = [await lane.broker.publish([message], producer="shelf", now=lane.shelf.clock()) for _ in range(2)]
     assert answers == [[Published.SENT], [Published.KNOWN]]
 
 
 async def test_the_broker_never_holds_more_than_the_window(lane) -> None:
     messages = [await lane.start(f"m{n}") for n in range(3 * WINDOW)]
-    await asyncio.gather(*(lane.broker.publish([m], producer="shelf", now=0.0) for m in messages))
+    await asyncio.gather(*(lane.broker.publish([m], producer="shelf", now=lane.shelf.clock()) for m in messages))
     assert await lane.broker.room(["shelf.default"]) == [0]
 
 
@@ -93,7 +93,7 @@ async def test_a_lost_confirmation_is_one_more_delivery_and_no_second_effect(lan
     lane.shelf.handle("Tidy", tidy)
     message = await lane.start("m1")
     for _ in range(2):
-        await lane.broker.publish([message], producer="shelf", now=0.0)
+        await lane.broker.publish([message], producer="shelf", now=lane.shelf.clock())
         await lane.deliveries.run(await lane.take())
     await lane.settle()
     assert (len(runs), await lane.left()) == (1, [])
@@ -144,7 +144,7 @@ async def test_a_message_that_kills_its_process_is_parked_without_another_run(la
     for _ in range(lane.shelf.method("Tidy").work.max_attempts):
         await lane.broker.started("m1", 1, 0.0)  # and the process died
     await lane.broker.forget("m1")
-    await lane.broker.publish([message], producer="shelf", now=0.0)
+    await lane.broker.publish([message], producer="shelf", now=lane.shelf.clock())
     await lane.deliveries.run(await lane.take())
     await lane.settle()
     [parked] = await dead_letters.find(lane.shelf.store, Selection(), 10)
@@ -240,7 +240,7 @@ async def test_work_that_was_not_started_in_time_ends_expired(lane) -> None:
     from dataclasses import replace
 
     late = replace(message, start_by=lane.shelf.clock() - 1)
-    await lane.broker.publish([late], producer="shelf", now=0.0)
+    await lane.broker.publish([late], producer="shelf", now=lane.shelf.clock())
     await lane.deliveries.run(await lane.take())
     operation = await operations.get(lane.shelf.store, "m1")
     assert operation.error is not None
@@ -280,7 +280,7 @@ async def test_a_copy_whose_attempt_has_failed_meanwhile_is_not_run(lane) -> Non
     lane.shelf.handle("Tidy", tidy)
     message = await lane.start("m1")
     for _ in range(3):  # copies whose markers have run out while they waited
-        await lane.broker.publish([message], producer="shelf", now=0.0)
+        await lane.broker.publish([message], producer="shelf", now=lane.shelf.clock())
         await lane.broker.forget("m1")
     while delivery := await lane.take():
         await lane.deliveries.run(delivery)
@@ -312,12 +312,13 @@ async def test_a_copy_from_before_its_message_was_parked_is_not_run_and_one_that
 
     lane.shelf.handle("Tidy", tidy)
     message = await lane.start("m1")
-    await lane.broker.publish([message], producer="shelf", now=10.0)
+    before = lane.shelf.clock()
+    await lane.broker.publish([message], producer="shelf", now=before)
     stale = await lane.take()
-    await lane.broker.report("shelf", Report(id="m1", outcome=Outcome.PARK, attempt=8), enqueued_at=10.0)
+    await lane.broker.report("shelf", Report(id="m1", outcome=Outcome.PARK, attempt=8), enqueued_at=before)
     await lane.deliveries.run(stale)
     assert runs == []
-    await lane.broker.publish([message], producer="shelf", now=11.0)
+    await lane.broker.publish([message], producer="shelf", now=before + 1)
     await lane.deliveries.run(await lane.take())
     assert runs == [1]
 

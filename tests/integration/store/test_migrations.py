@@ -88,7 +88,7 @@ def test_an_empty_database_gets_all_tables(empty_url: str, monkeypatch: pytest.M
 
 def test_migrating_twice_changes_nothing(empty_url: str) -> None:
     migrations.migrate(empty_url)
-    execute(empty_url, "INSERT INTO inbox VALUES ('m-1', 'Ship', 1.0)")
+    execute(empty_url, "INSERT INTO inbox (message_id, method, processed_at) VALUES ('m-1', 'Ship', 1.0)")
 
     migrations.migrate(empty_url)
 

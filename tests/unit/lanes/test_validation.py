@@ -178,7 +178,7 @@ async def test_an_event_that_breaks_a_rule_is_parked_with_that_reason(tmp_path: 
         await deliveries.run(
             Delivery(
                 id=f"m{number}", method=method.full_name, payload=payload, producer="shelf", attempt=1,
-                enqueued_at=0, start_by=None, headers={},
+                enqueued_at=time(), start_by=None, headers={},
             )
         )  # fmt: skip
     await store.close()

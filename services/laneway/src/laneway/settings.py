@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     """How long the oldest due message of a queue may have waited before callers are told to wait."""
     operations_keep_seconds: float = Field(default=7 * 86_400, gt=0)
     """How long the operation of a queued call can be asked for after its end."""
+    inbox_keep_seconds: float = Field(default=7 * 86_400, ge=2 * 86_400)
+    """How long a processed message is remembered once its producer cannot deliver it any more: longer than copies are
+    run, and than a backup is old from which an outbox may be restored."""
     database_pool: int = Field(default=8, ge=1, le=100)
     grace_seconds: float = Field(default=20.0, gt=0, le=3600)
     drain_seconds: float = Field(default=0.0, ge=0, le=3600)

@@ -147,6 +147,8 @@ class Dispatcher:
         message_id = _message_id(arrival)
         if await self.has_ended(method, message_id, arrival.headers):
             self._metrics.duplicate(method.queue_name)
+            if producer := arrival.headers.get(names.PRODUCER):
+                await self._store.commit([inbox.came_from(message_id, producer)])
             return
         try:
             await self._unary(method, request, arrival)
@@ -182,7 +184,8 @@ class Dispatcher:
 
         Where another copy was quicker, its outcome stands.
         """
-        record = inbox.record(message_id, method.full_name, self._surroundings.wall_clock())
+        now, producer = self._surroundings.wall_clock(), headers.get(names.PRODUCER)
+        record = inbox.record(message_id, method.full_name, now, producer)
         try:
             await self._store.commit([record, *self._ended(method, message_id, headers, error, end)])
         except DuplicateKey:
@@ -366,7 +369,7 @@ class Dispatcher:
         if facts.message_id is None:
             return []
         now, method = self._surroundings.wall_clock(), facts.method
-        writes = [inbox.record(facts.message_id, method.full_name, now)]
+        writes = [inbox.record(facts.message_id, method.full_name, now, facts.headers.get(names.PRODUCER))]
         if method.policy.queue is not None:
             kind, payload = reply.DESCRIPTOR.full_name, reply.SerializeToString()
             # The operation of a message from another service's outbox is first heard of here.

@@ -1,4 +1,4 @@
-"""Deletes kept answers and operations whose time is over: a little at a time, by one process of a service at a time."""
+"""Deletes what nobody asks for any more, of each a little at a time, by one process of a service at a time."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from laneway.errors import LanewayError
+from laneway.lanes.forgetting import Forgetting
 from laneway.store import Store, idempotency, leases, operations
 
 log = logging.getLogger(__name__)
@@ -21,12 +22,19 @@ class Retention:
     """The sweeper of one service's database."""
 
     def __init__(
-        self, store: Store, *, holder: str, keep_operations: float, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        *,
+        holder: str,
+        keep_operations: float,
+        inbox: Forgetting | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`keep_operations` is for how many seconds an operation stays after its end."""
+        """`keep_operations` is for how many seconds an operation stays after its end; `inbox` prunes that."""
         self._store = store
         self._holder = holder
         self._keep_operations = keep_operations
+        self._inbox = inbox
         self._clock = clock
 
     async def run(self) -> None:
@@ -47,6 +55,8 @@ class Retention:
         ended = now - self._keep_operations
         while (until := await operations.over(self._store, ended, BATCH)) is not None:
             await self._store.commit([operations.sweep(until)])
+        if self._inbox is not None:
+            await self._inbox.sweep()
 
     async def _mine(self) -> bool:
         now = self._clock()

@@ -1,8 +1,9 @@
 """The system services that every service answers besides its own contract.
 
 `laneway.v1.Acceptor` takes queued calls for callers without a database, `laneway.v1.Subscriptions` registers
-subscribers of the service's events, `google.longrunning.Operations` (`operations.py`) tells how queued calls stand,
-`laneway.v1.Sagas` lets a saga that got stuck act again.
+subscribers of the service's events, `laneway.v1.Outbox` tells consumers what they may forget,
+`google.longrunning.Operations` (`operations.py`) tells how queued calls stand, `laneway.v1.Sagas` lets a saga that got
+stuck act again.
 """
 
 import uuid
@@ -20,13 +21,16 @@ from laneway.contract.model import Contract, Method, owner_of, path_problem, pub
 from laneway.contract.policy import Priority
 from laneway.domain.saga import Action, Saga
 from laneway.errors import InvalidArgument, NotFound
-from laneway.lanes.everywhere import ALL, REGISTER, RESUME, START
+from laneway.lanes.everywhere import ALL, HOLDS, REGISTER, RESUME, START
 from laneway.lanes.operation import Timing, caller_of, operation_name, queued
 from laneway.lanes.operations import OperationHandlers
-from laneway.store import Store, operations, subscriptions
+from laneway.store import Store, operations, outbox, subscriptions
 from laneway.telemetry import names
 from laneway.telemetry.tracing import Tracing
 from laneway.v1 import call_pb2, saga_pb2, system_pb2
+
+MOST_IDS = 1_000
+"""Messages that may be asked about at once."""
 
 Act = Callable[[Any, Action], Awaitable[None]]
 """How a service does what a saga of its says."""
@@ -83,6 +87,7 @@ class SystemHandlers:
         return {
             START.method.full_name: self.start,
             REGISTER.method.full_name: self.register,
+            HOLDS.method.full_name: self.holds,
             RESUME.method.full_name: self.resume_saga,
             **OperationHandlers(self._service, self._store).handlers,
         }
@@ -139,6 +144,12 @@ class SystemHandlers:
             )
         )
         return system_pb2.RegisterResponse()
+
+    async def holds(self, request: system_pb2.HoldsRequest, _: Call) -> system_pb2.HoldsResponse:
+        """Which of some messages this service may still deliver."""
+        if len(request.ids) > MOST_IDS:
+            raise InvalidArgument(f"These are {len(request.ids)} ids; ask about {MOST_IDS} at most.")
+        return system_pb2.HoldsResponse(ids=await outbox.held(self._store, request.ids))
 
     def _refuse_what_nobody_may_hear(self, event: str, order_by: str) -> None:
         try:

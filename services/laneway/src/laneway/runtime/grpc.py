@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from time import time
 from typing import Any
 
 import uvloop
@@ -13,6 +14,7 @@ from laneway.history.census import Census
 from laneway.history.projector import Projector
 from laneway.history.sagas import SagaView
 from laneway.lanes.everywhere import REGISTER
+from laneway.lanes.forgetting import Forgetting
 from laneway.lanes.grpc.server import GrpcServer
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.queue.relay import Relay
@@ -70,7 +72,13 @@ def _duties(own: Process, back: Backend) -> list[Coroutine[Any, Any, None]]:
         methods=own.service.contract,
         pressure=back.pressure,
     )
-    retention = Retention(back.store, holder=settings.instance, keep_operations=settings.operations_keep_seconds)
+    keep = settings.inbox_keep_seconds
+    retention = Retention(
+        back.store,
+        holder=settings.instance,
+        keep_operations=settings.operations_keep_seconds,
+        inbox=Forgetting(back.store, own.lanes, service=own.service.name, keep=keep, clock=time),
+    )
     duties += [relay.run(), back.pressure.keep(), retention.run()]
     own.metrics.follow("laneway_outbox_messages", back.pressure.messages)
     own.metrics.follow("laneway_outbox_oldest_seconds", back.pressure.oldest)

@@ -137,6 +137,11 @@ async def get(store: Store, id: str) -> OutboxMessage | None:
     return OutboxMessage(**rows[0].as_dict()) if rows else None
 
 
+async def held(store: Store, ids: Sequence[str]) -> list[str]:
+    """Which of some messages may still be delivered: they wait, are on their way, or are parked."""
+    return [row.id for row in await store.fetch(select(outbox.c.id).where(outbox.c.id.in_(ids)))]
+
+
 async def counts(store: Store, now: float) -> list[QueueCounts]:
     """The messages of each queue that has any."""
     return [QueueCounts(**row.as_dict()) for row in await store.fetch(_COUNTS, {"now": now})]

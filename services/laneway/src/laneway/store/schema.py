@@ -134,6 +134,17 @@ inbox = Table(
     Column("message_id", Text, primary_key=True),
     Column("method", Text, nullable=False),
     Column("processed_at", Double, nullable=False),
+    # Whose outbox it came from, and since when it is known to be gone from there.
+    Column("producer", Text),
+    Column("confirmed_at", Double),
+    _index(
+        "inbox_unconfirmed",
+        "producer",
+        "processed_at",
+        "message_id",
+        where="confirmed_at IS NULL AND producer IS NOT NULL",
+    ),
+    _index("inbox_confirmed", "confirmed_at", where="confirmed_at IS NOT NULL"),
 )
 
 idempotency = Table(

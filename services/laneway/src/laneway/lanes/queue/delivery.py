@@ -13,6 +13,7 @@ from laneway.contract.policy import Work
 from laneway.contract.tuning import Tuning
 from laneway.errors import DeadlineExceeded, InvalidArgument, LanewayError
 from laneway.lanes.dispatch import Arrival, Dispatcher
+from laneway.lanes.forgetting import COPY_LIFE
 from laneway.lanes.queue.broker import Broker, Outcome, Report
 from laneway.lanes.queue.envelope import Delivery
 from laneway.lanes.queue.outages import Outages
@@ -64,6 +65,9 @@ class Deliveries:
             raise RuntimeError("a delivery runs in a task")
         self._running[task] = delivery
         try:
+            if self._clock() - delivery.enqueued_at > COPY_LIFE:
+                log.info("too old a copy", extra={"method": delivery.method, "id": delivery.id})
+                return  # whoever has processed its message may have forgotten it
             method = self._methods[delivery.method]
             started = await self._broker.started(delivery.id, delivery.attempt, delivery.enqueued_at)
             if not started:

@@ -109,8 +109,9 @@ def decode(method: str, argument: str, headers: Mapping[str, Any]) -> Delivery:
         attempt=int(headers[names.ATTEMPT]),
         enqueued_at=float(headers[names.ENQUEUED_AT]),
         start_by=None if start_by is None else float(start_by),
-        headers={name: str(headers[name]) for name in CALL_HEADERS if headers.get(name) is not None},
+        headers={name: str(headers[name]) for name in _DELIVERED if headers.get(name) is not None},
     )
 
 
+_DELIVERED = (*CALL_HEADERS, names.PRODUCER)
 _NO_CANVAS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
