@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from laneway.cli.load import UNPROTECTED, Load, Outcome, Second, _mirror, _tell
+from laneway.cli.load import UNPROTECTED, Load, Outcome, Second, _mirror, _tell, surroundings
 from laneway.contract.layers import built_in
 from laneway.contract.policy import BreakerMode
 from laneway.contract.tuning import Layers
@@ -45,6 +45,19 @@ def test_the_unprotected_policy_switches_off_what_it_is_about() -> None:
     assert policy.breaker.mode is BreakerMode.FORCED_CLOSED
     assert (policy.limit.max_concurrent, policy.retry.max_attempts) == (0, 3)
     assert policy.retry.budget > 100 * built_in().retry.budget
+
+
+def test_the_second_set_of_services_touches_nothing_of_the_first(tmp_path: Path) -> None:
+    environment = {
+        "PATH": "/bin", "LANEWAY_LOG_LEVEL": "ERROR", "LANEWAY_BROKER_URL": "redis://shop/0",
+        "LANEWAY_DATABASE_URL": "postgresql://shop/{service}", "LANEWAY_DATABASES__orders": "postgresql://shop/o",
+        "SMTP_URL": "smtp://mail.example.org", "LANEWAY_POLICY_FOLDER": "/its/own",
+    }  # fmt: skip
+    assert surroundings(environment, tmp_path) == {
+        "PATH": "/bin",
+        "LANEWAY_LOG_LEVEL": "ERROR",
+        "LANEWAY_POLICY_FOLDER": str(tmp_path),
+    }
 
 
 async def test_the_faults_of_the_first_are_those_of_the_second(tmp_path: Path) -> None:

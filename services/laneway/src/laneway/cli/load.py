@@ -5,6 +5,7 @@ What a call is, an installed distribution says (entry-point group `laneway.loads
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -32,6 +33,9 @@ defaults:
   retry: {max_attempts: 3, budget: 1000}
 """
 """The policy of the same services without what this is about."""
+
+OF_THE_FIRST = frozenset({"LANEWAY_BROKER_URL", "LANEWAY_DATABASE_URL", "LANEWAY_DATABASES", "SMTP_URL"})
+"""What the running services are told of their surroundings, and a second set must not share."""
 
 UP_WITHIN = 90.0
 """Seconds for the second set of services to be up."""
@@ -164,10 +168,9 @@ async def _beside(data: Path) -> AsyncIterator[Path]:
             made.mkdir()
         (policy / "policy.yaml").write_text(UNPROTECTED)
         with (Path(name) / "up.log").open("wb") as log:
-            environment = {**os.environ, "LANEWAY_POLICY_FOLDER": str(policy)}
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "laneway.cli", "up", "--port", "0", "--base-port", "0", "--data", str(folder),
-                stdout=log, stderr=log, env=environment, start_new_session=True,
+                stdout=log, stderr=log, env=surroundings(os.environ, policy), start_new_session=True,
             )  # fmt: skip
         mirroring = asyncio.create_task(_mirror(data / FAULTS, folder / FAULTS))
         try:
@@ -178,6 +181,12 @@ async def _beside(data: Path) -> AsyncIterator[Path]:
             if process.returncode is None:
                 process.send_signal(signal.SIGINT)
             await process.wait()
+
+
+def surroundings(environment: Mapping[str, str], policy: Path) -> dict[str, str]:
+    """The environment of the second set of services, which shares neither data nor mail with the first."""
+    own = {name: value for name, value in environment.items() if name.split("__")[0] not in OF_THE_FIRST}
+    return {**own, "LANEWAY_POLICY_FOLDER": str(policy)}
 
 
 async def _until_up(folder: Path, process: asyncio.subprocess.Process, log: Path) -> None:
@@ -209,5 +218,6 @@ def _copy(source: Path, target: Path) -> None:
             file.unlink(missing_ok=True)
     for file in source.glob("*.json"):
         new = target / f"{file.name}.new"
-        shutil.copyfile(file, new)
-        new.replace(target / file.name)
+        with contextlib.suppress(FileNotFoundError):  # taken away in this moment
+            shutil.copyfile(file, new)
+            new.replace(target / file.name)
