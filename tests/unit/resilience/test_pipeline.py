@@ -176,6 +176,23 @@ async def test_only_an_answer_of_the_target_closes_its_breaker(pipeline, clock, 
     assert pipeline.breaker.state is (State.CLOSED if healthy else State.HALF_OPEN)
 
 
+async def test_nothing_is_held_across_a_call_so_that_all_callers_are_in_it_together(pipeline, clock):
+    async def meet(number, remaining):
+        await together.wait()
+        return "answer"
+
+    async with asyncio.timeout(30):
+        together = asyncio.Barrier(32)
+        calls = [pipeline.call(meet, deadline=None, retryable=True) for _ in range(32)]
+        assert await asyncio.gather(*calls) == ["answer"] * 32
+        for _ in range(5):
+            await swallow(pipeline.call(Target(down()), deadline=None, retryable=False))
+        clock.now += 1
+        together = asyncio.Barrier(3)
+        probes = [pipeline.call(meet, deadline=None, retryable=True) for _ in range(3)]
+        assert await asyncio.gather(*probes) == ["answer"] * 3
+
+
 async def test_cancelling_callers_leaves_the_probes_to_others(pipeline, clock):
     for _ in range(5):
         await swallow(pipeline.call(Target(down()), deadline=None, retryable=False))
