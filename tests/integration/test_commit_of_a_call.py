@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from google.protobuf.wrappers_pb2 import Int64Value
 from opentelemetry.trace import SpanKind
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from laneway.call import Call, Lane
 from laneway.domain import Aggregate, applies
@@ -48,6 +48,39 @@ def another_process(shelf: Shelf) -> Dispatcher:
 async def kept(shelf: Shelf) -> tuple[int, int]:
     """How many events and messages there are."""
     return len(await newest(shelf.store, 10)), len(await shelf.store.fetch(select(queue.c.id)))
+
+
+OPEN = text("""
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
+      AND backend_type = 'client backend'
+""")
+
+
+async def nothing_is_open(shelf: Shelf) -> bool:
+    """Whether no transaction is; on SQLite, whether another may write at once."""
+    if shelf.store.dialect == "postgresql":
+        return await shelf.store.fetch(OPEN) == []
+    async with asyncio.timeout(5), await shelf.store.begin():
+        return True
+
+
+@pytest.mark.parametrize("name", ["Put", "Charge"])
+async def test_while_a_handler_waits_for_others_no_transaction_of_its_call_is_open(
+    stored_shelf: Shelf, name: str
+) -> None:
+    shelf, told = stored_shelf, []
+
+    async def handler(request, call):
+        counted(call, await call.load(Count, "1"))
+        start(shelf, call, "started")
+        told.append(await nothing_is_open(shelf))  # where it would wait
+        return shelf.reply("done")
+
+    shelf.handle(name, handler)
+    await shelf.call(name, request_id="k")
+    assert told == [True]
+    assert await kept(shelf) == (1, 1)
 
 
 @pytest.mark.parametrize("explicit", [False, True])
