@@ -7,14 +7,13 @@ Must not know gRPC, HTTP or Celery.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
-from opentelemetry import trace
-from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace import Span, SpanKind
 
 from laneway.call import Call, Effects, Facts, Identity, Lane, Surroundings, current_call
 from laneway.contract.model import Contract, Method, read_path
@@ -115,7 +114,7 @@ class Dispatcher:
     ) -> AsyncGenerator[Message, None]:
         """Run a streaming call; closing the iterator cancels its handler."""
         facts = self._facts(method, None, arrival)
-        with self._observed(facts):
+        with self._span(facts), self._counted(facts):
             call = Call(facts, self._surroundings)
             token = current_call.set(call)
             try:
@@ -217,14 +216,15 @@ class Dispatcher:
 
     async def _unary(self, method: Method, request: Message, arrival: Arrival) -> Answer:
         facts = self._facts(method, request, arrival)
-        with self._observed(facts) as span:
+        with self._span(facts) as span, self._counted(facts):
             answer = await self._once(facts, request)
             if answer.degraded is not None:
                 span.set_attribute(names.IS_DEGRADED, answer.degraded)
             return answer
 
     async def _once(self, facts: Facts, request: Message) -> Answer:
-        await self._permit(facts, request)
+        if self._authorize is not None:
+            await self._permit(self._authorize, facts, request)
         facts.method.check(request)
         claim = claim_of(facts, request)
         if claim is None or self._claims is None:
@@ -233,10 +233,10 @@ class Dispatcher:
         async with self._claims.alone(claim, patience):
             return await self._replay(claim, facts) or await self._run_leased(facts, request, claim)
 
-    async def _permit(self, facts: Facts, request: Message) -> None:
+    async def _permit(self, authorize: Authorize, facts: Facts, request: Message) -> None:
         """Before a replay: what was answered once is not for everybody. An event comes from no caller."""
-        if self._authorize is not None and facts.method.policy.subscription is None:
-            await self._authorize(request, Call(facts, self._surroundings))
+        if facts.method.policy.subscription is None:
+            await authorize(request, Call(facts, self._surroundings))
 
     def _facts(self, method: Method, request: Message | None, arrival: Arrival) -> Facts:
         policy = self._tuning.of(method)
@@ -260,25 +260,18 @@ class Dispatcher:
             report=arrival.report,
         )
 
-    @contextmanager
-    def _observed(self, facts: Facts) -> Iterator[Span]:
-        method, tracing = facts.method, self._surroundings.tracing
-        if facts.message_id is not None:
-            kind, name = SpanKind.CONSUMER, names.process_span(method.queue_name)
-            of_call = names.messaging(method.queue_name, facts.message_id, "process")
-        else:
-            kind, name = SpanKind.SERVER, names.rpc_span(method.service_name, method.name)
-            of_call = names.rpc(method.service_name, method.name)
-        attributes: dict[str, str | int] = {**of_call, names.LANE: facts.lane.value}
-        above, links = tracing.extract(facts.headers), []
-        if facts.message_id is not None and facts.attempt > 1:
-            attributes[names.ATTEMPT_NUMBER] = facts.attempt
-            links = [Link(trace.get_current_span(above).get_span_context(), {names.ATTEMPT_NUMBER: facts.attempt})]
-        with (
-            tracing.span(name, kind, attributes, parent=above, links=links) as span,
-            self._metrics.call("server", method.full_name, facts.lane.value),
-        ):
-            yield span
+    def _span(self, facts: Facts) -> AbstractContextManager[Span]:
+        method, tracing, lane = facts.method, self._surroundings.tracing, facts.lane.value
+        parent = tracing.extract(facts.headers)
+        if facts.message_id is None:
+            name = names.rpc_span(method.service_name, method.name)
+            attributes = names.rpc(method.service_name, method.name, lane)
+            return tracing.span(name, SpanKind.SERVER, attributes, parent=parent)
+        told = {**names.messaging(method.queue_name, facts.message_id, "process"), names.LANE: lane}
+        return tracing.span(names.process_span(method.queue_name), SpanKind.CONSUMER, told, parent=parent)
+
+    def _counted(self, facts: Facts) -> AbstractContextManager[None]:
+        return self._metrics.call("server", facts.method.full_name, facts.lane.value)
 
     async def _replay(self, claim: Claim, facts: Facts) -> Answer | None:
         if self._claims is None or (outcome := await self._claims.outcome(claim)) is None:
@@ -332,7 +325,8 @@ class Dispatcher:
             raise
         finally:
             current_call.reset(token)
-            await call.rollback()
+            if call.transaction is not None:
+                await call.rollback()
             for span in call.effects.publishing:
                 span.end()
         return Answer(message=reply, degraded=call.degraded, headers=call.headers)

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 
 from laneway.call import ANONYMOUS, Call, Identity, current_call
 from laneway.contract.model import Method, read_path, write_path
-from laneway.contract.policy import FALLBACK_RESERVE, Priority
+from laneway.contract.policy import FALLBACK_RESERVE, Policy, Priority
 from laneway.contract.tuning import Tuning
 from laneway.errors import LanewayError
 from laneway.lanes.everywhere import EVERYWHERE, START
@@ -86,14 +86,16 @@ class Lanes:
         who = _who(identity, caller)
         request, key = _keyed(method, request, key, step, caller)
         policy = self._tuning.of(method)
-        deadline = self._deadline(method, timeout, caller)
+        deadline = self._deadline(policy, timeout, caller)
+        question = lesser = None
+        if fallback is not None or policy.fallback is not None:
 
-        async def enqueue() -> str:
-            left = deadline - self._monotonic()
-            return (await self._start(method, request, caller, who, key=key, timeout=left)).name
+            async def enqueue() -> str:
+                left = deadline - self._monotonic()
+                return (await self._start(method, request, caller, who, key=key, timeout=left)).name
 
-        question = Question(method, request, who)
-        lesser = self._fallbacks.of(question, policy.fallback, own=fallback, enqueue=enqueue)
+            question = Question(method, request, who)
+            lesser = self._fallbacks.of(question, policy.fallback, own=fallback, enqueue=enqueue)
         pipeline = self._pipelines.of(method, policy)
         attempt = self._attempt(method, request, key, {**(metadata or {}), **who.headers}, pipeline)
         with self._metrics.call("client", method.full_name, "grpc"):
@@ -108,7 +110,8 @@ class Lanes:
             except LanewayError as error:
                 self._show(method, pipeline, error)
                 raise
-        self._fallbacks.answered(question, policy.fallback, answer)
+        if question is not None:
+            self._fallbacks.answered(question, policy.fallback, answer)
         if answer.degraded and caller is not None:
             caller.degrade(answer.degraded)
         return answer
@@ -117,7 +120,7 @@ class Lanes:
         self, method: Method, request: Message, key: str | None, metadata: Mapping[str, str], pipeline: Pipeline
     ) -> Attempt[Answer]:
         """One attempt after the other, each with its span."""
-        attributes = names.rpc(method.service_name, method.name)
+        name, attributes = names.rpc_span(method.service_name, method.name), names.rpc(method.service_name, method.name)
 
         async def attempt(number: int, remaining: float | None) -> Answer:
             headers = {**metadata, names.ATTEMPT: str(number)}
@@ -126,7 +129,6 @@ class Lanes:
             if number > 1:
                 self._metrics.retried(method.full_name)
             facts = {names.ATTEMPT_NUMBER: number, names.BREAKER_STATE: pipeline.breaker.state.value}
-            name = names.rpc_span(method.service_name, method.name)
             with self._tracing.span(name, SpanKind.CLIENT, {**attributes, **facts}) as span:
                 self._tracing.inject(headers)
                 answer = await self._transport.unary(method, request, headers, remaining)
@@ -156,13 +158,13 @@ class Lanes:
         """Make a streaming call; the breaker decides at the first message. No deadline unless one is given."""
         caller = _caller(method)
         headers = {**(metadata or {}), **_who(identity, caller).headers}
-        deadline = self._deadline(method, timeout, caller) if timeout is not None else None
+        policy = self._tuning.of(method)
+        deadline = self._deadline(policy, timeout, caller) if timeout is not None else None
         attributes = names.rpc(method.service_name, method.name)
         # Not made the current span: a generator's steps may run in several contexts.
         span = self._tracing.start_span(names.rpc_span(method.service_name, method.name), SpanKind.CLIENT, attributes)
         self._tracing.inject(headers, span)
         remaining = None if deadline is None else deadline - self._monotonic()
-        policy = self._tuning.of(method)
         idle = Idle(method.full_name, policy.idle_timeout)
         sent = requests if isinstance(requests, Message) else idle.count(requests)
         replies = self._pipelines.of(method, policy).stream(
@@ -240,8 +242,8 @@ class Lanes:
         operation = cast(operations_pb2.Operation, answer.message)
         return Started(operation.name, method, Operations(self, who))
 
-    def _deadline(self, method: Method, timeout: float | None, caller: Call | None) -> float:
-        granted = self._tuning.of(method).granted(timeout)
+    def _deadline(self, policy: Policy, timeout: float | None, caller: Call | None) -> float:
+        granted = policy.granted(timeout)
         remaining = caller.remaining() if caller is not None else None
         return self._monotonic() + (granted if remaining is None else min(granted, remaining))
 

@@ -5,6 +5,8 @@ wire format.
 """
 
 from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 
 LANE = "laneway.lane"
 IS_DEGRADED = "laneway.degraded"
@@ -31,14 +33,16 @@ ANSWER_HEADERS = ("content-language", "etag", "last-modified", "link", "location
 """What a handler may say about its answer besides the message; kept with it, and replayed."""
 
 
+@cache
 def rpc_span(service: str, method: str) -> str:
     """`shop.orders.v1.Orders/PlaceOrder`."""
     return f"{service}/{method}"
 
 
-def rpc(service: str, method: str) -> dict[str, str]:
+@cache
+def rpc(service: str, method: str, lane: str = "grpc") -> Mapping[str, str]:
     """Attributes of a span of a gRPC call, either side."""
-    return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method, LANE: "grpc"}
+    return MappingProxyType({"rpc.system": "grpc", "rpc.service": service, "rpc.method": method, LANE: lane})
 
 
 def fallback_span(service: str, method: str) -> str:

@@ -60,16 +60,18 @@ class GrpcTransport:
     ) -> Answer:
         """Call and wait for the answer; cancelling the caller cancels the call."""
         channel = self._channel(method.owner)
-        known = self._unary.get((method.owner, method.path))
+        known = self._unary.get((method.owner, method.full_name))
         if known is None:
             known = channel.unary_unary(method.path, method.input.SerializeToString, method.output.FromString)
-            self._unary[method.owner, method.path] = known
+            self._unary[method.owner, method.full_name] = known
         call = known(request, timeout=timeout, metadata=_metadata(headers))
         try:
             message = await call
             trailers = _headers(await call.trailing_metadata())
         except grpc.aio.AioRpcError as error:
             raise _error(error, method) from None
+        if not trailers:
+            return Answer(message=message)
         degraded = trailers.get(names.DEGRADED)
         return Answer(
             message=message,
