@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry import trace
+from opentelemetry.trace import Link, Span, SpanKind
 
 from laneway.call import Call, Effects, Facts, Identity, Lane, Surroundings, current_call
 from laneway.contract.model import Contract, Method, read_path
@@ -267,8 +268,16 @@ class Dispatcher:
             name = names.rpc_span(method.service_name, method.name)
             attributes = names.rpc(method.service_name, method.name, lane)
             return tracing.span(name, SpanKind.SERVER, attributes, parent=parent)
-        told = {**names.messaging(method.queue_name, facts.message_id, "process"), names.LANE: lane}
-        return tracing.span(names.process_span(method.queue_name), SpanKind.CONSUMER, told, parent=parent)
+        told: dict[str, str | int] = {
+            **names.messaging(method.queue_name, facts.message_id, "process"),
+            names.LANE: lane,
+        }
+        links: list[Link] = []
+        if facts.attempt > 1:
+            told[names.ATTEMPT_NUMBER] = facts.attempt
+            links.append(Link(trace.get_current_span(parent).get_span_context(), {names.ATTEMPT_NUMBER: facts.attempt}))
+        name = names.process_span(method.queue_name)
+        return tracing.span(name, SpanKind.CONSUMER, told, parent=parent, links=links)
 
     def _counted(self, facts: Facts) -> AbstractContextManager[None]:
         return self._metrics.call("server", facts.method.full_name, facts.lane.value)
