@@ -145,6 +145,22 @@ async def test_a_wait_may_be_as_long_as_a_client_likes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("prefer", "is_started"),
+    [
+        ("respond-async", True),
+        ("wait=5, Respond-Async", True),
+        ('respond-async; x="y", wait=5', True),
+        ("x-respond-async", False),
+        ("respond-asynchronously", False),
+    ],
+)
+async def test_a_preference_is_a_word_of_the_header(prefer: str, is_started: bool) -> None:
+    async with edge() as (http, _):
+        answer = await http.post("/v1/orders", json=ORDER, headers={"Idempotency-Key": "k", "Prefer": prefer})
+    assert (answer.status_code == 202) is is_started
+
+
+@pytest.mark.parametrize(
     ("verb", "path", "allowed"),
     [("PUT", "/1", "DELETE, GET"), ("GET", "/1:cancel", "POST"), ("POST", "", "GET")],
 )

@@ -20,7 +20,7 @@ from laneway.lanes.rest.parameters import Parameter, field_of, parameter
 from laneway.lanes.rest.protojson import well_known
 from laneway.lanes.rest.protojson.decode import is_special
 from laneway.lanes.rest.protojson.mismatch import Mismatch
-from laneway.lanes.rest.template import Template, Variable, parse
+from laneway.lanes.rest.template import BAD_ESCAPE, Template, Variable, parse
 
 HTTP_BODY = "google.api.HttpBody"
 JSON = "application/json"
@@ -262,6 +262,8 @@ def _put(known: Parameter, name: str, convert: Any, value: Any, fields: dict[str
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
+    if "%" in query and BAD_ESCAPE.search(query):
+        raise InvalidArgument("The percent-encoding of the query is invalid.", reason="MALFORMED_REQUEST")
     try:
         return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except UnicodeDecodeError:

@@ -86,7 +86,8 @@ class Incoming:
     @property
     def prefers_async(self) -> bool:
         """Whether the client would rather be told where the answer will be."""
-        return "respond-async" in (self.header(b"prefer") or "")
+        said = (self.header(b"prefer") or "").lower().split(",")
+        return any(each.partition(";")[0].strip() == "respond-async" for each in said)
 
     async def body(self) -> bytes:
         """The body, decompressed.

@@ -18,7 +18,7 @@ from laneway.errors import ConfigurationError, InvalidArgument
 
 _LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()+,;=@]|%[0-9A-Fa-f]{2})+")
 _IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SLASH = re.compile(r"(%2[Ff])")
 
 
@@ -164,7 +164,7 @@ def decoded(text: str, what: str) -> str:
     """Percent-decoded text; `what` names it in the error."""
     if "%" not in text:
         return text
-    if _ESCAPE.search(text):
+    if BAD_ESCAPE.search(text):
         raise InvalidArgument(f"The percent-encoding of `{what}` in the path is invalid.", reason="MALFORMED_REQUEST")
     try:
         return unquote_to_bytes(text).decode()
