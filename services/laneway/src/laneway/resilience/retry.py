@@ -14,6 +14,10 @@ EXHAUSTED = "exhausted"
 """Key in an error's metadata: a layer below has retried already, so no layer above may."""
 
 
+UNNAMED = "ATTEMPTS_EXHAUSTED"
+"""The reason of an error that had none when its attempts were: nobody wrote its text for whoever reads it."""
+
+
 def exhausted(error: LanewayError) -> bool:
     """Whether a layer below has given up on it."""
     return error.metadata.get(EXHAUSTED) == "true"
@@ -21,7 +25,7 @@ def exhausted(error: LanewayError) -> bool:
 
 def mark_exhausted(error: LanewayError) -> None:
     """Tell the layers above not to retry. The mark crosses lanes in `ErrorInfo`, which needs a reason."""
-    error.reason = error.reason or "ATTEMPTS_EXHAUSTED"
+    error.reason = error.reason or UNNAMED
     error.metadata[EXHAUSTED] = "true"
 
 

@@ -9,6 +9,7 @@ from google.rpc.status_pb2 import Status
 
 from laneway.errors import Code, LanewayError
 from laneway.lanes.status import error_from, status_of
+from laneway.resilience.retry import UNNAMED
 
 _HTTP = {
     Code.CANCELLED: 499,
@@ -90,7 +91,7 @@ def _message(error: LanewayError | None, said: str) -> str:
         return said
     if error.reason == "UNREACHABLE":
         return _UNREACHABLE
-    return _HIDDEN.get(error.code, said) if error.reason is None else said
+    return _HIDDEN.get(error.code, said) if error.reason in (None, UNNAMED) else said
 
 
 def _detail(detail: Packed) -> Any:
