@@ -115,6 +115,8 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
 
     @router.get("/hello")
     async def hello() -> dict[str, str]:
+        if behind.fail is not None:
+            raise behind.fail
         return {"hello": "world"}
 
     def limited(options: EdgeOptions) -> Any:
@@ -150,6 +152,25 @@ async def test_ordinary_routers_stand_beside_the_contract(edge: Edge) -> None:
     async with edge.client() as client:
         assert (await client.get("/hello")).json() == {"hello": "world"}
         assert (await client.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (NotFound("There is no such book.", reason="NO_BOOK"), 404, "There is no such book."),
+        (Unavailable("10.1.2.3 refused", reason="UNREACHABLE"), 503, "A service behind this one cannot be reached; try again."),
+        (ValueError("10.1.2.3 refused"), 500, "The service failed; its log has the cause."),
+    ],
+)  # fmt: skip
+async def test_what_a_router_raises_is_answered_as_a_call_is(
+    edge: Edge, error: Exception, status: int, message: str
+) -> None:
+    edge.behind.fail = error
+    transport = httpx.ASGITransport(edge.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
+        answer = await client.get("/hello")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (status, message)
+    assert ("retry-after" in answer.headers) == (status == 503)
 
 
 @pytest.mark.parametrize("path", ["/v1/shelves/top", "/v1/shelves/{id}"])

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from google.protobuf.message import Message
 from opentelemetry import trace
@@ -85,6 +85,8 @@ def rest_app(
     app.add_api_route("/healthz", _healthz, methods=["GET"], summary="Whether the edge answers")
     for router in routers:
         app.include_router(router)
+    for kind in (LanewayError, Exception):
+        app.add_exception_handler(kind, _failed)
     codec = JsonCodec(lenient=options.ignore_unknown, max_depth=options.json_depth)
     routes = Router(methods, codec)
     _check_routers(routers, routes)
@@ -97,6 +99,12 @@ def rest_app(
 
 async def _healthz() -> dict[str, str]:
     return {"status": "serving"}
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    """What an ordinary router's function has raised: a client's error is one of ours there, too."""
+    reply = failure(error)
+    return Response(reply.body, reply.status, reply.headers, reply.media)
 
 
 def _check_routers(routers: Sequence[APIRouter], routes: Router) -> None:
