@@ -376,28 +376,6 @@ def test_the_edge_scales_by_cpu_and_has_a_name(charts: Charts) -> None:
     assert ingress["spec"]["tls"] == [{"secretName": "shop-tls", "hosts": ["shop.example.org"]}]
 
 
-@pytest.mark.parametrize("configuration", ["edge", "profile-full", "by-secret"])
-def test_grafanas_sources_are_services_of_the_release(charts: Charts, configuration: str) -> None:
-    rendered = charts.configured(configuration)
-    provisioning = yaml.safe_load(rendered.named("ConfigMap", "shop-grafana")["data"]["sources.yaml"])
-    assert provisioning["apiVersion"] == 1
-    assert {each["type"] for each in provisioning["datasources"]} == {"jaeger", "prometheus"}
-    assert [each["name"] for each in provisioning["datasources"] if each.get("isDefault")] == ["Prometheus"]
-    for source in provisioning["datasources"]:
-        name, _, port = source["url"].removeprefix("http://").partition(":")
-        assert int(port) in [each["port"] for each in rendered.named("Service", name)["spec"]["ports"]]
-        assert source["access"] == "proxy"
-    mounts = pods(rendered)["Deployment/shop-grafana"].containers[0]["volumeMounts"]
-    assert "/etc/grafana/provisioning/datasources" in [each["mountPath"] for each in mounts]
-
-
-def test_grafana_alone_has_no_sources(charts: Charts) -> None:
-    off = {"enabled": False}
-    values = {"laneway": {"grafana": {"enabled": True}, "jaeger": off, "prometheus": off}}
-    [config] = [each for each in charts.render(values=values).of("ConfigMap") if "sources.yaml" in each["data"]]
-    assert yaml.safe_load(config["data"]["sources.yaml"])["datasources"] == []
-
-
 @pytest.mark.parametrize("configuration", ["default", "edge", "by-url", "profile-full"])
 def test_the_notes_name_services_and_ports_that_are_there(charts: Charts, configuration: str) -> None:
     rendered = charts.configured(configuration)

@@ -60,6 +60,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"database": {"url": "mysql://host/{service}"}}, "at '/database/url': 'mysql://host/{service}' does not match"),
     ({"database": {"url": "postgresql://host/shop"}}, "at '/database/url': 'postgresql://host/shop' does not match"),
     ({"broker": {"url": "amqp://host"}}, "at '/broker/url': 'amqp://host' does not match pattern"),
+    ({"logs": {"queryUrl": "loki:3100"}}, "at '/logs/queryUrl': 'loki:3100' does not match pattern"),
     ({"traces": {"url": "collector:4318"}}, "at '/traces/url': 'collector:4318' does not match pattern"),
     # Things that exclude or need each other
     (
