@@ -95,6 +95,15 @@ async def test_a_broker_that_does_not_answer_scales_nothing_in_and_is_said_at_on
     assert world.cluster.scales()[-1] == 10
 
 
+async def test_the_secret_of_a_broker_that_does_not_answer_is_read_again(world: World) -> None:
+    world.cluster.add(pool())
+    await world.look(5)
+    assert world.cluster.writes.count(("secret", "broker")) == 1
+    world.signals.away = AWAY
+    await world.look(5)
+    assert world.cluster.writes.count(("secret", "broker")) == 2
+
+
 async def test_after_some_failures_the_fallback_holds(world: World) -> None:
     world.cluster.add(pool(fallback={"replicas": 4, "afterFailures": 3}))
     world.signals.away = AWAY
