@@ -53,6 +53,7 @@ bench-sync: $(READY) ## a call with its policy, the edge and its JSON, against g
 
 bench-async: $(READY) ## the event log against pyeventsourcing, the queue against plain Celery
 	@$(BIN)/python -m tests.benchmarks.event_log
+	@$(BIN)/python -m tests.benchmarks.delivery
 
 bench-walk: $(READY) ## orders per second through the whole walk
 	@$(BIN)/python -m tests.benchmarks.walk
