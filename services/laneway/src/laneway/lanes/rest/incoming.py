@@ -1,8 +1,9 @@
 """One HTTP request as the transcoder reads it: headers, the body within its limits, and whether its client is there."""
 
 import asyncio
+import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +26,9 @@ class ClientGone(Exception):
 class Incoming:
     """A request. Its body is read once."""
 
-    def __init__(self, scope: Scope, receive: Receive, options: EdgeOptions) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, options: EdgeOptions, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.verb: str = scope["method"]
         self.path: str = (scope.get("raw_path") or scope["path"].encode()).decode("ascii", "replace")
         self._query: bytes = scope["query_string"]
@@ -33,6 +36,8 @@ class Incoming:
         self._keys = [value for name, value in scope["headers"] if name == b"idempotency-key"]
         self._receive = receive
         self._options = options
+        self._clock = clock
+        self._since = clock()
 
     def header(self, name: bytes) -> str | None:
         """A header's value, by its name in lower case."""
@@ -67,10 +72,11 @@ class Incoming:
 
     @property
     def timeout(self) -> float | None:
-        """How long the client waits, in seconds.
+        """How long the client still waits, in seconds: what its body and its credentials took is gone.
 
         Raises:
             InvalidArgument: it is no time.
+            DeadlineExceeded: it has passed.
         """
         value = self.header(b"x-request-timeout")
         if value is None:
@@ -81,7 +87,10 @@ class Incoming:
             seconds = 0.0
         if not 0 < seconds < float("inf"):
             raise InvalidArgument("X-Request-Timeout is a number of seconds above 0.", reason="TIMEOUT_INVALID")
-        return seconds
+        left = seconds - (self._clock() - self._since)
+        if left <= 0:
+            raise DeadlineExceeded("The call was not begun: its request took longer than its X-Request-Timeout.")
+        return left
 
     @property
     def prefers_async(self) -> bool:
