@@ -16,12 +16,14 @@ import grpc
 import grpc.aio
 import pytest
 from sqlalchemy import func, insert, select
+from sqlalchemy.engine import make_url
 
 from laneway.store import Store, Write, migrations
 from laneway.telemetry import names
 from shop.inventory.v1.inventory_pb2 import AdjustStockRequest, StockLevel
 from shop_inventory import service as inventory
 from shop_inventory.domain import stock
+from tests.faults.conftest import Figure
 from tests.fixtures.postgres import database
 from tests.fixtures.roles import ROOT, listens
 from tests.fixtures.valkey import free_port
@@ -140,8 +142,9 @@ async def running(database_url: str, broker_url: str, folder: Path) -> AsyncIter
             replica.kill()
 
 
+@pytest.mark.timeout(600)
 async def test_each_key_has_one_effect_and_one_reply_whatever_is_killed(
-    database_url: str, valkey_url: str, tmp_path: Path
+    database_url: str, valkey_url: str, tmp_path: Path, figure: Figure
 ) -> None:
     store = await Store.open(database_url, pool=1)
     await store.commit([Write(insert(stock), [{"product": f"products/{n}", "available": 0} for n in range(KEYS)])])
@@ -171,6 +174,15 @@ async def test_each_key_has_one_effect_and_one_reply_whatever_is_killed(
         select(func.count().label("rows"), func.min(stock.c.available).label("least"), func.max(stock.c.available).label("most")).where(products)
     )  # fmt: skip
     await store.close()
+    name, replayed = (
+        make_url(database_url).get_backend_name(),
+        f"{callers.replayed} of {KEYS * (DUPLICATES - 1)} replayed",
+    )
+    figure(
+        f"{KEYS} keys × {DUPLICATES} at once, {kills} kills, {name}",
+        f"{row.least} to {row.most} effects",
+        f"1 each; {replayed}",
+    )
     assert (row.rows, row.least, row.most) == (KEYS, 1, 1)
     assert kills == KILLS
     assert callers.replayed >= KEYS * (DUPLICATES - 1) * 0.9, "nearly every duplicate was told that it is one"

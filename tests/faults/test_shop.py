@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.faults.conftest import Figure
 from tests.fixtures.roles import until
 from tests.fixtures.shop import RunningShop
 
@@ -169,7 +170,7 @@ def test_while_orders_is_sick_a_customer_is_told_to_come_back_and_has_one_order_
 
 
 def test_load_shows_an_outage_and_without_breakers_the_same_is_slower(
-    shop: RunningShop, http: httpx.Client, sick: Sick
+    shop: RunningShop, http: httpx.Client, sick: Sick, figure: Figure
 ) -> None:
     sick("inventory", "hang")
     told = laneway(shop, "load", "--rate", "10", "--seconds", "8", "--unprotected", "--format", "json")
@@ -178,4 +179,6 @@ def test_load_shows_an_outage_and_without_breakers_the_same_is_slower(
     for shop_kind in ("protected", "unprotected"):
         assert sum(second[shop_kind]["degraded"] for second in seconds) > 0
     typical = {kind: sorted(each[kind]["p50_ms"] for each in seconds)[2] for kind in ("protected", "unprotected")}
+    medians = f"{typical['protected']:.0f} and {typical['unprotected']:.0f} ms"
+    figure("median of orders while inventory hangs, with breakers and without", medians, "< 500 and ≥ 500 ms")
     assert typical["protected"] < 500 <= typical["unprotected"], "each waits for its attempt to end"
