@@ -21,6 +21,10 @@ service Shelf {
   }
   rpc Get(Request) returns (Reply);
   rpc Find(Request) returns (Reply) { option (laneway.v1.call) = {max_deadline {seconds: 6}}; }
+  rpc Keep(Request) returns (Reply) {
+    option idempotency_level = NO_SIDE_EFFECTS;
+    option (laneway.v1.call) = {fallback {last_good {seconds: 60} reserve {seconds: 1}}};
+  }
 }
 """
 
@@ -136,6 +140,15 @@ def test_a_new_file_is_taken_over_and_a_bad_one_refused_as_a_whole(
     assert tuning.look()
     assert tuning.of(methods["Get"]).deadline == 1
     assert not tuning.look()
+
+
+def test_a_new_file_that_one_method_cannot_obey_is_refused_for_all(methods: dict[str, Method], folder: Path) -> None:
+    write(folder, 1, "defaults: {deadline: 3s}")
+    tuning = Tuning(folder)
+    met = [tuning.of(methods[name]).deadline for name in ("Get", "Keep")]
+    write(folder, 2, "defaults: {deadline: 0.5s}")  # less than the fallback of Keep has for itself
+    assert not tuning.look()
+    assert [met, [tuning.of(methods[name]).deadline for name in ("Get", "Keep", "Find")]] == [[3, 3], [3, 3, 3]]
 
 
 def test_levels_of_logs_are_told_with_each_file_that_is_taken_over(folder: Path) -> None:

@@ -184,7 +184,11 @@ async def test_a_repeatable_call_is_tried_again_under_the_same_key(
 async def test_a_call_that_cannot_be_repeated_is_not(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
     transport.fail = lambda _: Unavailable("no")
     with pytest.raises(Unavailable):
-        await lanes.call(shelf.method("Slow"), shelf.request("Slow"))
+        await lanes.call(shelf.method("Errand"), shelf.request("Errand"))
+    policy = shelf.method("Errand").policy
+    assert policy.retry.max_attempts > 1 and policy.deadline > 10 * policy.retry.initial_backoff, (
+        "there is time for one"
+    )
     assert len(transport.attempts) == 1
 
 
