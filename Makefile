@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 MEMBERS := services/laneway services operator
+PROMTOOL := v0.53.3
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-faults chaos e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-resilience bench-operator bench-operator-cluster protos dev-cluster breaking golden lock sbom setup clean
+.PHONY: help up demo test test-faults chaos e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-resilience bench-operator bench-operator-cluster promtool protos dev-cluster breaking golden lock sbom setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +109,14 @@ build/sbom/.ready: requirements/sbom.lock
 	@$(PYTHON) -m venv build/sbom
 	@build/sbom/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/sbom.lock
 	@touch $@
+
+promtool: build/bin/promtool ## Prometheus' own tool, with which tests/charts runs the alerts (needs go)
+
+# Not `go install`, which takes no module that replaces others, as Prometheus does.
+build/bin/promtool:
+	@mkdir -p build/promtool && cd build/promtool && export GOFLAGS=-mod=mod && rm -f go.mod && go mod init promtool && \
+	go get github.com/prometheus/prometheus/cmd/promtool@$(PROMTOOL) && \
+	go build -o ../bin/promtool github.com/prometheus/prometheus/cmd/promtool
 
 clean: ## remove what was made here
 	@rm -rf $(VENV) build var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
