@@ -14,10 +14,14 @@ import grpc.aio
 import httpx
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from laneway.cli.traces import fetch_from_jaeger
+from laneway.errors import NotFound
 from shop.orders.v1.orders_pb2 import Order, PlaceOrderRequest
 from tests.e2e.conftest import IMAGE, RELEASE, Shop, image_values
 from tests.e2e.kube import run
 from tests.e2e.orders import ORDER, Customers, all_ended
+from tests.tracing.language import Trace
+from tests.tracing.walk import chosen, missing
 
 NEXT = "docker.io/laneway/laneway:next"
 OURS = f"app.kubernetes.io/part-of={RELEASE}"
@@ -101,6 +105,32 @@ async def test_an_order_over_grpc_ships_and_reflection_tells_how_to_place_it(sho
 def test_helm_test_walks_and_finds_its_own_trace_whole(shop: Shop) -> None:
     said = shop.namespace.helm("test", RELEASE, "--logs", "--timeout", "120s")
     assert "spans of 7 services, all connected" in said
+
+
+async def test_an_order_is_one_trace_in_jaeger_under_the_id_that_its_caller_chose(shop: Shop) -> None:
+    trace_id, traceparent = chosen()
+    request = PlaceOrderRequest(request_id=str(uuid.uuid4()), email="ada@example.org", card_token="visa")
+    request.lines.add(product="products/book", quantity=1)
+    async with (
+        shop.namespace.forwarded(f"svc/{RELEASE}-orders", 50051) as orders,
+        shop.namespace.forwarded(f"svc/{RELEASE}-jaeger", 16686) as jaeger,
+        grpc.aio.insecure_channel(f"127.0.0.1:{orders}") as channel,
+    ):
+        place = channel.unary_unary(
+            "/shop.orders.v1.Orders/PlaceOrder", PlaceOrderRequest.SerializeToString, Order.FromString
+        )
+        await place(request, timeout=10, metadata=(("traceparent", traceparent),))
+        async with asyncio.timeout(60):
+            while absent := await asyncio.to_thread(_absent, trace_id, f"http://127.0.0.1:{jaeger}"):
+                await asyncio.sleep(0.5)
+    assert absent == []
+
+
+def _absent(trace_id: str, jaeger: str) -> list[str]:
+    try:
+        return missing(Trace(fetch_from_jaeger(trace_id, jaeger)))
+    except NotFound as error:
+        return [error.message]
 
 
 async def test_the_commands_of_the_notes_work_as_they_are_printed(shop: Shop) -> None:
