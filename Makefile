@@ -8,7 +8,7 @@ MEMBERS := services/laneway services operator
 PROMTOOL := v0.53.3
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-faults chaos e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-resilience bench-operator bench-operator-cluster promtool protos dev-cluster breaking golden lock sbom setup clean
+.PHONY: help up demo test test-faults chaos e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-twin bench-resilience bench-operator bench-operator-cluster promtool protos dev-cluster breaking golden lock sbom setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,7 +47,7 @@ breaking: $(READY) ## what a change takes from who uses the contracts, since AGA
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
-bench: bench-sync bench-async bench-walk bench-lanes bench-resilience bench-operator ## every benchmark
+bench: bench-sync bench-async bench-walk bench-lanes bench-twin bench-resilience bench-operator ## every benchmark
 
 bench-sync: $(READY) ## a call with its policy, the edge and its JSON, against grpc.aio, FastAPI and json_format
 	@$(BIN)/python -m tests.benchmarks.sync
@@ -61,6 +61,9 @@ bench-walk: $(READY) ## orders per second through the whole walk
 
 bench-lanes: $(READY) ## one operation by each lane, healthy and not, into docs/choosing.md
 	@$(BIN)/python -m tests.benchmarks.lanes
+
+bench-twin: $(READY) ## lines and cost of a service, against the same written by hand
+	@$(BIN)/python -m tests.benchmarks.twin
 
 bench-resilience: $(READY) ## what a closed breaker costs, and what overload and outages leave
 	@$(BIN)/python -m tests.benchmarks.resilience
