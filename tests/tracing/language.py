@@ -164,5 +164,6 @@ def _record(span: ReadableSpan) -> SpanRecord:
         lane=str(attributes.get("laneway.lane", "")),
         start=span.start_time or 0,
         end=span.end_time or 0,
+        attempt=int(str(attributes.get("laneway.attempt", 1))),
         error=str(attributes.get("error.type", "error")) if span.status.status_code is StatusCode.ERROR else None,
     )

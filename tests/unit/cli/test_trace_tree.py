@@ -1,5 +1,6 @@
 """A trace as people see it."""
 
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -44,6 +45,11 @@ def test_children_stand_below_their_parent_in_the_order_in_which_they_began() ->
 
 def test_a_failed_span_names_its_error() -> None:
     assert "call  ✗ Unavailable" in printed(span("1", "", "call", 0, 1, error="Unavailable"))[2]
+
+
+def test_what_is_tried_again_says_so() -> None:
+    assert "call  attempt 3" in printed(replace(span("1", "", "call", 0, 1), attempt=3))[2]
+    assert "attempt" not in printed(span("1", "", "call", 0, 1))[2]
 
 
 def test_a_span_whose_parent_is_unknown_stands_at_the_top() -> None:

@@ -33,7 +33,8 @@ def test_a_span_has_its_parent_its_lane_and_its_error() -> None:
 
     def told(path: str) -> bytes:
         asked.append(path)
-        inner = jaegers("2", of_another, linked, child_of, laneway_lane="queue", error=True, error_type="Unavailable")
+        inner = jaegers("2", of_another, linked, child_of, laneway_lane="queue", error=True, error_type="Unavailable",
+                        laneway_attempt=2)  # fmt: skip
         return answer(inner, jaegers("1", span_kind="server"))
 
     with serving(told) as url:
@@ -42,6 +43,7 @@ def test_a_span_has_its_parent_its_lane_and_its_error() -> None:
     assert asked == [f"/api/traces/{TRACE_ID}"]
     assert (root.span_id, root.parent_id, root.kind, root.lane, root.error) == ("1", "", "server", "", None)
     assert (child.parent_id, child.lane, child.error, child.service) == ("1", "queue", "Unavailable", "orders")
+    assert (root.attempt, child.attempt) == (1, 2)
     assert (child.start, child.end) == (1_002_000, 1_007_000)
 
 

@@ -39,6 +39,8 @@ def trace_table(spans: Sequence[SpanRecord]) -> Table:
     begin, end = min((span.start for span in spans), default=0), max((span.end for span in spans), default=0)
     for guide, span in _rows(spans):
         name = Text(span.name)
+        if span.attempt > 1:
+            name.append(f"  attempt {span.attempt}", "dim")
         if span.error is not None:
             name.append(f"  ✗ {span.error}", "bold red")
         table.add_row(

@@ -13,6 +13,7 @@ from typing import Any
 from laneway.cli.embedded.spans import SpanRecord
 from laneway.cli.up.state import State
 from laneway.errors import ConfigurationError, NotFound, Unavailable
+from laneway.telemetry.names import ATTEMPT_NUMBER
 
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -87,4 +88,5 @@ def _from_jaeger(span: dict[str, Any], processes: dict[str, Any]) -> SpanRecord:
         start=begin,
         end=begin + span["duration"] * 1000,
         error=tags.get("error.type", "error") if failed else None,
+        attempt=int(tags.get(ATTEMPT_NUMBER, 1)),
     )

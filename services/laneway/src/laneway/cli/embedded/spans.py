@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from laneway.telemetry.names import ATTEMPT_NUMBER
+
 KEPT_TRACES = 2000
 """Traces that are remembered; the oldest goes first."""
 
@@ -28,6 +30,8 @@ class SpanRecord:
     start: int
     end: int
     error: str | None
+    attempt: int = 1
+    """Which one it is, of a call that is tried again or a message that comes again."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -112,6 +116,7 @@ def _record(span: Any, service: str) -> SpanRecord:
         start=span.start_time_unix_nano,
         end=span.end_time_unix_nano,
         error=attributes.get("error.type", "error") if failed else None,
+        attempt=next((pair.value.int_value for pair in span.attributes if pair.key == ATTEMPT_NUMBER), 1),
     )
 
 
