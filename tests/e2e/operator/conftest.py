@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -59,16 +60,16 @@ class Installed:
 
 
 @contextmanager
-def installed(system: Namespace, served: Namespace, *, replicas: int) -> Iterator[Installed]:
+def installed(system: Namespace, served: Namespace, *, replicas: int, chart: Path = CHART) -> Iterator[Installed]:
     """The chart as it is installed, with the rights that it asks for and no others."""
-    upgrade(system, served, replicas=replicas)
+    upgrade(system, served, replicas=replicas, chart=chart)
     try:
         yield Installed(system, served)
     finally:
         run("helm", "--namespace", system.name, "uninstall", "op", "--wait")
 
 
-def upgrade(system: Namespace, served: Namespace, *, replicas: int) -> None:
+def upgrade(system: Namespace, served: Namespace, *, replicas: int, chart: Path = CHART) -> None:
     """Install the chart, or another revision of it."""
     image = os.environ.get("LANEWAY_E2E_OPERATOR_IMAGE", "docker.io/laneway/laneway-operator:dev")
     repository, _, tag = image.rpartition(":")
@@ -81,7 +82,7 @@ def upgrade(system: Namespace, served: Namespace, *, replicas: int) -> None:
         "logs.format": "text",
     }
     options = [option for name, value in values.items() for option in ("--set", f"{name}={value}")]
-    helm = ["helm", "--namespace", system.name, "upgrade", "--install", "op", str(CHART)]
+    helm = ["helm", "--namespace", system.name, "upgrade", "--install", "op", str(chart)]
     run(*helm, *options, "--wait", "--timeout", "120s")
 
 

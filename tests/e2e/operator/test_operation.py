@@ -1,14 +1,16 @@
 """The operator among others: who decides, who else scales, and what happens when a part is away."""
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.operator.conftest import Installed, Say, forget, installed, upgrade
-from tests.e2e.operator.kubectl import Namespace, pool, run, until
+from tests.e2e.operator.kubectl import CHART, Namespace, pool, run, until
 from tests.e2e.operator.plain_celery import broker, quick_pool, workers
 
 
@@ -124,16 +126,17 @@ def test_uninstalling_the_operator_leaves_everything_as_it_is(new_namespace: Cal
     assert served.replicas("worker") == 1
 
 
-def test_an_upgrade_leaves_a_lease_that_an_operator_has_made(new_namespace: Callable[[], Namespace]) -> None:
+def test_an_upgrade_leaves_a_lease_that_an_operator_has_made(
+    new_namespace: Callable[[], Namespace], tmp_path: Path
+) -> None:
+    older = shutil.copytree(CHART, tmp_path / "laneway-operator", ignore=shutil.ignore_patterns("lease.yaml"))
     system, served = new_namespace(), new_namespace()
 
     def led() -> bool:
         return any(lease.get("spec", {}).get("holderIdentity") for lease in system.list("leases"))
 
-    with installed(system, served, replicas=1):
-        until(led, 20, "it leads")
-        system.kubectl("delete", "lease/op", "--wait")
-        until(led, 20, "it makes the Lease anew")
+    with installed(system, served, replicas=1, chart=older):
+        until(led, 20, "it makes the Lease, and leads")
         for _ in range(2):
             upgrade(system, served, replicas=1)
             until(led, 20, "it leads")
