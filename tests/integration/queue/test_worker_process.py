@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from time import time
 from urllib.parse import urlsplit
 
 import httpx
@@ -70,7 +71,7 @@ class Producer:
 
 @pytest.fixture
 async def producer(roles: Roles, valkey_url: str) -> AsyncIterator[Producer]:
-    clock, broker = Clock(), ValkeyBroker(valkey_url, window=100)
+    clock, broker = Clock(time()), ValkeyBroker(valkey_url, window=100)  # a worker runs no copy of another age
     store = await Store.open(roles.database_url, pool=1)
     tracing = Tracing("shelf", "shelf-1", None)
     relay = Relay(store, broker, service="shelf", holder="one", tracing=tracing, metrics=Metrics(), clock=clock)
@@ -232,3 +233,15 @@ async def test_a_copy_that_runs_long_stays_known_as_running(roles, producer) -> 
     assert producer.held() == (0, 1), "another copy was pushed beside the one that runs"
     roles.let_go("m1")
     assert await producer.settle() == []
+
+
+async def test_what_is_no_message_at_all_does_not_stop_a_worker(roles, producer) -> None:
+    worker = roles.start("worker", grace_seconds=GRACE)
+    await asyncio.to_thread(worker.says, "consuming")
+    strange = ["not JSON", "[1, 2]", '{"body": "x"}', '{"headers": {}, "properties": 7}', b"\xff\xfe"]
+    roles.gates.lpush(QUEUE, *strange)
+    await fact(lambda: worker.log().count("unreadable message dropped") == len(strange), worker)
+    await producer.start("m1")
+    roles.let_go("m1")
+    assert await producer.settle() == []
+    assert worker.runs()
