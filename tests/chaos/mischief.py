@@ -225,8 +225,10 @@ return #waiting
 
 
 def _strange_copies(method: str) -> list[str]:
-    """What no producer of ours writes: of a task that there is not, and of ours with an argument that is none."""
-    copies = []
+    """What no producer of ours writes: no message at all, one of no task of ours, and one of ours with an argument that
+    is none.
+    """
+    copies = ["not JSON", "{}"]
     for task, body in (("no.such.task", '[["x"], {}, {}]'), (method, '[["%%%"], {}, {}]')):
         properties = {
             "correlation_id": "x", "delivery_mode": 2, "delivery_info": {"exchange": "", "routing_key": "x"},

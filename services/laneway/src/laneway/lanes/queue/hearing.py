@@ -5,13 +5,22 @@ answers within a second, with a message or with none; kombu drops a connection w
 another (`kombu/transport/redis.py`, `maybe_check_brpop_health`). What that does not help shows here: a consumer whose
 thread hangs, and so looks at no answer. A broker that is plainly away is none of it: a worker that is started again
 would not find it either.
+
+What it hears may be no message at all, as whoever may write to the broker can put anything into a list.
 """
 
+import logging
 import time
 from collections.abc import Callable
+from queue import Empty
 from typing import Any
 
 from celery import Celery, bootsteps
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What kombu's parser raises for something that is no JSON, or no message."""
 
 PATIENCE = 30.0
 """Seconds without an answer after which a worker that asks is not alive; kombu's own remedy takes up to 21."""
@@ -36,7 +45,12 @@ class Hearing:
 
         def heard(*arguments: Any, **named: Any) -> Any:
             self._heard_at = self._clock()
-            return read(*arguments, **named)
+            try:
+                return read(*arguments, **named)
+            except UNREADABLE as error:
+                # kombu would end the worker. Nothing is lost: what has a row is brought again, and this has none.
+                log.error("unreadable message dropped", extra={"cause": type(error).__name__})
+                raise Empty from None
 
         channel.handlers["BRPOP"] = heard
         self._heard_at, self._channel = self._clock(), channel
