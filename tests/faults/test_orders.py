@@ -10,14 +10,15 @@ import pytest
 
 from tests.chaos.plan import Size
 from tests.chaos.run import run
+from tests.faults.conftest import Figure
 
 
 @pytest.mark.timeout(1_200)
-async def test_whatever_goes_wrong_no_order_is_lost_and_nothing_is_done_twice(tmp_path: Path) -> None:
+async def test_whatever_goes_wrong_no_order_is_lost_and_nothing_is_done_twice(tmp_path: Path, figure: Figure) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
     size = Size(orders=200, kills=14, flood=1_000, notes=200, seed=seed)
     outcome = await run(size, tmp_path, postgres=True)
-    print(outcome.told())
+    figure(f"everything goes wrong, seed {seed}: {size.orders} orders", f"{len(outcome.wrong)} wrong", "0")
     assert outcome.wrong == [], outcome.told()
     assert (outcome.done.kills, outcome.done.flushes, outcome.done.restarts) == (14, 2, 2)
     assert outcome.done.flooded == size.flood
