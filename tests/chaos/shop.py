@@ -69,8 +69,8 @@ async def troubled_shop(folder: Path, *, postgres: bool, without: str | None = N
     async with AsyncExitStack() as stack:
         server = RestartedServer() if postgres else None
         if server is not None:
+            stack.callback(server.stop)  # also if it does not start to its end
             await asyncio.to_thread(server.start, SERVICES)
-            stack.callback(server.stop)
         mailbox = Mailbox(kept=MAILS)
         environment = {
             "PYTHONPATH": os.pathsep.join((str(_installed(folder / "installed", without)), str(ROOT))),
