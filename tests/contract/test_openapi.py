@@ -50,7 +50,7 @@ message Ask {
   Inner inner = 3;
   string request_id = 4;
   google.protobuf.FieldMask mask = 5 [(buf.validate.field).field_mask = {in: ["title", "page_count"]}];
-  string cursor = 6;
+  int32 cursor = 6 [(buf.validate.field).int32.gte = 1];
 }
 message Inner { repeated string words = 1; Inner deeper = 2; }
 message Make {
@@ -202,7 +202,9 @@ def test_streams_are_told_in_each_form(shelf: Any) -> None:
         "text/event-stream",
         "application/json",
     }
-    assert "Last-Event-ID" in parameters(watch, "header")
+    assert parameters(watch, "header")["Last-Event-ID"]["schema"] == {
+        "type": "integer", "format": "int32", "minimum": 1, "maximum": 2**31 - 1,
+    }  # fmt: skip
     load = shelf["paths"]["/v1/load"]["post"]
     assert set(load["requestBody"]["content"]) == {"application/x-ndjson"}
     assert set(load["responses"]["200"]["content"]) == {"*/*"}

@@ -46,7 +46,7 @@ def operation(binding: Binding, schemas: Schemas, name: str, wildcards: Names) -
         "parameters": [
             *in_path(binding, schemas, wildcards),
             *in_query(binding, schemas),
-            *in_headers(method, is_stream=method.server_streaming),
+            *in_headers(method, schemas, is_stream=method.server_streaming),
         ],
         "responses": {**_answers(binding, schemas), **_failures(binding)},
     }

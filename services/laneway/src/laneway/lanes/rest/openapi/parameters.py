@@ -60,7 +60,7 @@ def elsewhere(binding: Binding) -> frozenset[str]:
     return binding.bound | ({key} if key else set())
 
 
-def in_headers(method: Method, *, is_stream: bool) -> Iterator[Schema]:
+def in_headers(method: Method, schemas: Schemas, *, is_stream: bool) -> Iterator[Schema]:
     """The headers that a call takes."""
     idempotency = method.policy.idempotency
     if idempotency is not None:
@@ -69,9 +69,10 @@ def in_headers(method: Method, *, is_stream: bool) -> Iterator[Schema]:
     if method.policy.queue is not None and method.awaitable:
         text = "Do not wait: 202 at once, and `Location` says where the answer will be."
         yield _parameter("header", "Prefer", {"description": text, "type": "string", "enum": ["respond-async"]})
-    if is_stream and cursor_of(method) is not None:
+    cursor = cursor_of(method) if is_stream else None
+    if cursor is not None:
         text = "The `id` of the last event that was seen: the stream goes on behind it."
-        yield _parameter("header", "Last-Event-ID", {"description": text, "type": "string"})
+        yield _parameter("header", "Last-Event-ID", {**_plain(schemas.field(cursor.request)), "description": text})
     text = "Seconds that the client waits, within the contract's ceiling."
     timeout: Schema = {"description": text, "type": "number", "exclusiveMinimum": 0, "examples": [2.5]}
     yield _parameter("header", "X-Request-Timeout", timeout)
