@@ -43,6 +43,8 @@ def noting(seen: list[dict[str, Any]]) -> Handler:
 async def test_the_publics_trace_is_not_believed() -> None:
     async with scene() as it:
         assert await ask(it, EdgeOptions(), traceparent=THEIRS) != ID
+        it.world.spans.clear()
+        assert await ask(it, EdgeOptions(baggage=("campaign",)), traceparent=THEIRS, baggage="campaign=x") != ID
         roots = [span for span in it.world.spans.get_finished_spans() if span.parent is None]
         assert len(roots) == 1
 

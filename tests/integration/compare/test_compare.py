@@ -1,8 +1,11 @@
 """`laneway compare` on this machine, a fifth as long: real processes, a real Valkey, and what the docs say of the lanes."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,3 +82,21 @@ def test_what_state_costs_is_told_of_a_row_and_of_logs(compared: dict[str, Any])
     assert len(logs) == 3
     assert all(log["stored"] > row["stored"] for log in logs)
     assert all(each["answer_p50"] > 0 for each in kept.values())
+
+
+def test_a_comparison_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "laneway.cli", "compare"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as it:
+        assert it.stderr is not None
+        said = ""
+        while "healthy" not in said:
+            said = it.stderr.readline()
+            assert said, "it has ended"
+        [folder] = tmp_path.glob("laneway-compare-*")
+        it.send_signal(signal.SIGINT)
+        rest = it.stderr.read()
+        assert it.wait(60) == 1
+    assert rest.endswith("The comparison was stopped.\n")
+    assert not folder.exists()

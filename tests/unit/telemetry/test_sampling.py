@@ -77,7 +77,7 @@ def test_errors_are_kept_with_all_of_the_processs_part(
 
 def test_slow_ones_are_kept(memory: InMemorySpanExporter, tracing: Callable[..., Tracing]) -> None:
     own = tracing(share=NONE, slow=1.0)
-    call(own)
+    call(own, fails=True)
     assert names(memory) == set()
     slow = own.start_span("slow")
     slow.end(slow.started + 1_000_000_000)  # type: ignore[attr-defined]

@@ -85,7 +85,7 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
             await asyncio.to_thread(migrate, _installed(), placed.database)
             await supervisor.start(plan.processes)
             yield Parts(plan, supervisor)
-        except BaseException:
+        except Exception:  # not a stop, which needs no explanation
             output.show_held()
             raise
         finally:
