@@ -6,7 +6,7 @@ Of what code of the revision before records nobody knows the producer: it is kep
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
+revision = "0007"
 down_revision = "0006"
 
 
