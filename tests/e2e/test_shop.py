@@ -238,6 +238,7 @@ async def test_killing_everything_once_loses_no_order(shop: Shop, figure: Say) -
             shop.namespace.kill(victim)
             await shop.namespace.restarted(victim, before)
             if victim["metadata"]["name"].startswith(f"{RELEASE}-gateway"):
+                await shop.namespace.settled()  # before, what answers may be away from its Service again
                 await customers.answered()
                 edge_away = [begin, customers.seconds]
         await shop.namespace.settled()
