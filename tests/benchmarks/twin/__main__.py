@@ -14,8 +14,9 @@ from aiosmtpd.controller import Controller
 from laneway.cli.compare.costs import cpu_seconds
 from shop.fulfilment.v1.events_pb2 import OrderShipped
 from tests.benchmarks.figures import Figure, tell
+from tests.fixtures.roles import until
 from tests.fixtures.valkey import Server, free_port
-from tests.integration.twin.services import Processes, opened, until
+from tests.integration.twin.services import Processes, opened
 
 MAILS = 400
 ROOT = Path(__file__).parents[3]

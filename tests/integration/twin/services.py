@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from laneway.lanes.queue.envelope import encode
 from laneway.store import migrations
 from laneway.store.outbox import OutboxMessage
 from laneway.v1 import system_pb2
+from tests.fixtures.roles import PATIENCE
 from tests.fixtures.valkey import free_port
 
 ROOT = Path(__file__).parents[3]
 SERVICE = "shop.notifications.v1.Notifications"
 EVENTS = "notifications.events"
-PATIENCE = 90.0
 
 
 @dataclass
@@ -120,14 +120,6 @@ class Processes:
         )  # fmt: skip
         with redis.Redis.from_url(self.broker_url) as client:
             client.lpush(EVENTS, encode(message, producer="test", now=time.time()))
-
-
-def until(fact: Callable[[], object], otherwise: Callable[[], str]) -> None:
-    """Wait for a fact of another process."""
-    deadline = time.monotonic() + PATIENCE
-    while not fact():
-        assert time.monotonic() < deadline, otherwise()
-        time.sleep(0.05)
 
 
 def opened(kind: str, broker_url: str, smtp_port: int, folder: Path) -> Iterator[Processes]:

@@ -13,8 +13,9 @@ from aiosmtpd.controller import Controller
 
 from shop.fulfilment.v1.events_pb2 import OrderRejected, OrderShipped
 from shop.notifications.v1.notifications_pb2 import SendEmailRequest
+from tests.fixtures.roles import until
 from tests.fixtures.valkey import Server, free_port
-from tests.integration.twin.services import Processes, opened, until
+from tests.integration.twin.services import Processes, opened
 
 
 class Post:
