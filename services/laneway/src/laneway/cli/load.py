@@ -22,6 +22,7 @@ from pathlib import Path
 
 from laneway.cli import discovery
 from laneway.cli.discovery import Caller
+from laneway.cli.percentile import percentile
 from laneway.cli.up.plan import FAULTS
 from laneway.cli.up.state import State
 from laneway.errors import ConfigurationError, Unavailable
@@ -66,8 +67,7 @@ class Second:
 
     def percentile(self, share: float) -> float:
         """Milliseconds within which this share of them ended."""
-        ends = sorted(self.latencies)
-        return ends[min(len(ends) - 1, int(len(ends) * share))] * 1000 if ends else 0.0
+        return percentile(self.latencies, share)
 
     def facts(self) -> dict[str, float]:
         """What is told of it."""

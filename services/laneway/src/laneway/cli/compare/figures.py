@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from laneway.cli.compare.asking import Done, Sample
+from laneway.cli.percentile import percentile as exact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +77,8 @@ def figures(scenario: str, lane: str, samples: Sequence[Sample], done: Done, **c
 
 
 def percentile(seconds: Sequence[float], share: float) -> float:
-    """Milliseconds within which this share of them is; 0 of none."""
-    ordered = sorted(seconds)
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2) if ordered else 0.0
+    """Milliseconds within which this share of them is, as a table tells it; 0 of none."""
+    return round(exact(seconds, share), 2)
 
 
 def _waiting(done: Done) -> list[int]:
