@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,14 +75,15 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
     """Everything that is measured, ready, in a folder of its own; stopped and gone at exit."""
     with tempfile.TemporaryDirectory(prefix="laneway-compare-") as folder, closing(Launch()) as launcher:
         launcher.prepare()
-        plan = _plan(Path(folder))
+        installed = _installed()
+        plan = _plan(Path(folder), installed)
         for made in (plan.data / "valkey", plan.data / FAULTS):
             state.make_folder(made)
         output = Output(Console(stderr=True), held=True)
         supervisor = Supervisor(launcher, output, patience=Patience(stop=settings.grace_seconds))
         try:
             placed = settings.model_copy(update={"database_url": plan.database_url, "databases": {}})
-            await asyncio.to_thread(migrate, _installed(), placed.database)
+            await asyncio.to_thread(migrate, installed, placed.database)
             await supervisor.start(plan.processes)
             yield Parts(plan, supervisor)
         except Exception:  # not a stop, which needs no explanation
@@ -102,10 +103,10 @@ def _installed() -> list[Installed]:
     ]
 
 
-def _plan(folder: Path) -> Plan:
+def _plan(folder: Path, installed: Sequence[Installed]) -> Plan:
     options = Options(host=LOCAL, port=0, data=folder, log_level="WARNING")
     plan = make_plan(
-        _installed(), (), options, ports=ports.from_base(0), edge_ports=ports.from_base(0), broker=valkey.find_server()
+        installed, (), options, ports=ports.from_base(0), edge_ports=ports.from_base(0), broker=valkey.find_server()
     )
     return replace(plan, processes=tuple(_of_ours(each, plan.edge_url or "") for each in plan.processes))
 
