@@ -40,6 +40,7 @@ class World:
             leading=lambda: self.leading,
             observe=self.metrics,
             clock=self.clock,
+            sleep=self.clock.sleep,
         )
 
     async def look(self, times: int = 1) -> None:

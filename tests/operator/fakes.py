@@ -27,6 +27,9 @@ class Clock:
     def advance(self, seconds: float) -> None:
         self.now += seconds
 
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
 
 def pool(name: str = "mail", created: str = "2026-01-01T00:00:00Z", **spec: Any) -> Resource:
     return Resource(
@@ -169,7 +172,8 @@ class FakeCluster:
 class FakeSignals:
     """A broker: what waits, and what each pod of the cluster holds, or all that is `said`.
 
-    `obey` is whether workers heed the drain.
+    `obey` is whether workers heed the drain; `coming` is what one look after another finds to have come in besides,
+    `stamped` whether anybody knows since when it waits.
     """
 
     cluster: FakeCluster
@@ -182,10 +186,13 @@ class FakeSignals:
     obey: bool = True
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     said: Reading | None = None
+    coming: list[int] = field(default_factory=list)
+    stamped: bool = True
     closed: bool = False
 
     async def read(self, sources: Sequence[Source]) -> Mapping[str, Reading | Unknown]:
         now = self.cluster.clock.now
+        self.waiting += self.coming.pop(0) if self.coming else 0
         if self.away is not None:
             return {source.pool: Unknown(at=now, reason=self.away.message) for source in sources}
         if self.said is not None:
@@ -204,7 +211,7 @@ class FakeSignals:
             for pod in source.pods
         )
         held = sum(self.holds.get(pod, 0) for pod in source.pods)
-        age = 1.0 if self.waiting else None
+        age = 1.0 if self.waiting and self.stamped else None
         queues = (QueueReading(name=queue, waiting=self.waiting, oldest_seconds=age, paused=self.paused),)
         return Reading(at=now, queues=queues, workers=workers, drained=frozenset(self.drained), unacked=held)
 

@@ -5,7 +5,7 @@ import pytest
 from laneway.errors import Unavailable
 from laneway_operator.apply import FIRST_TO_GO
 from tests.operator.conftest import World
-from tests.operator.fakes import pool
+from tests.operator.fakes import NAMESPACE, pool
 
 AWAY = Unavailable("The broker does not answer.")
 
@@ -25,6 +25,32 @@ async def test_a_burst_on_zero_is_answered_at_the_first_look_in_one_step(world: 
     assert world.cluster.scales() == [10]
     await world.look(3)
     assert world.cluster.scales() == [10]
+
+
+async def test_a_burst_that_is_still_coming_in_is_answered_in_one_step_within_a_second(world: World) -> None:
+    world.cluster.add(pool(maxReplicas=100))
+    await world.look()
+    begin = world.clock.now
+    world.signals.coming, world.signals.stamped = [90, 200, 110], False
+    await world.look()
+    assert world.clock.now - begin < 1 + 1, "a second until the look, and less than one for the burst"
+    assert len(world.cluster.scales()) == 1
+    [event] = world.cluster.events
+    assert "400 waiting" in event["message"]
+    await world.look(2)
+    assert len(world.cluster.scales()) == 1
+
+
+async def test_a_pool_to_which_a_burst_is_coming_does_not_free_who_drains_beside_it(world: World) -> None:
+    for name, replicas, most in (("asleep", 0, 100), ("drains", 2, 1)):
+        world.cluster.deploy(name, replicas=replicas)
+        world.cluster.add(pool(name, target={"name": name}, maxReplicas=most))
+    drains, busy = (pod.name for pod in world.cluster.pods((NAMESPACE, "drains")))
+    world.signals.holds, world.signals.drained = {drains: 1, busy: 1}, {drains}
+    world.signals.coming, world.signals.stamped = [50, 60], False
+    await world.look()
+    assert world.cluster.deployments[NAMESPACE, "asleep"].replicas > 0
+    assert drains not in [pod for call in world.signals.calls for pod in call[1:]]
 
 
 async def test_an_idle_pool_goes_to_zero_and_no_pod_that_holds_a_message_is_killed(world: World) -> None:

@@ -8,12 +8,13 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from laneway.errors import ConfigurationError, LanewayError
 from laneway.scaling.model import Consume, Decision, Fact, Intent, Memory, Mode, Observation, Pod, Reading, Unknown
+from laneway.scaling.onset import AGAIN
 from laneway.scaling.signals import Source
 from laneway.scaling.sizing import decide
 from laneway_operator.apply import Applier, Task
@@ -82,6 +83,7 @@ class Poller:
         observe: Observer,
         decide: Decide = decide,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._cluster = cluster
         self._brokers = brokers
@@ -91,6 +93,7 @@ class Poller:
         self._observe = observe
         self._decide = decide
         self._clock = clock
+        self._sleep = sleep
         self._known: dict[Key, _Known] = {}
         self._last: dict[Key, tuple[Source, Address]] = {}
         self._rounds: dict[Address, asyncio.Task[None]] = {}
@@ -164,9 +167,9 @@ class Poller:
             address = await self._brokers.address(resource.namespace, plan)
             self._brokers.signals(address)
         except LanewayError as error:
-            left = self._decide_about(job, Unknown(at=self._clock(), reason=error.message), None)
-            if left is not None:
-                await self._carry_out(*left, asyncio.Semaphore(1))
+            decided = self._decide_about(job, Unknown(at=self._clock(), reason=error.message), None)
+            if decided is not None:
+                await self._carry_out(*decided, asyncio.Semaphore(1))
             return
         self._last[resource.key] = source, address
         jobs[address].append(job)
@@ -208,35 +211,51 @@ class Poller:
         return None
 
     async def _round(self, address: Address, jobs: Sequence[_Job]) -> None:
-        """Read one broker, then decide about its pools."""
-        begin = time.perf_counter()
-        readings = await self._brokers.signals(address).read([job.source for job in jobs])
+        """Read one broker and decide about its pools; again about those to which a burst still comes in."""
         consumers = _consumers(jobs)
-        todo = []
-        for job in jobs:
-            reading = readings[job.source.pool]
-            if isinstance(reading, Unknown):
-                self._brokers.doubt(job.resource.namespace, job.plan)
-            else:
-                reading = replace(reading, drained=reading.drained - _of_others(job, consumers))
-            todo.append(self._decide_about(job, reading, address))
+        begin = time.perf_counter()
+        coming = await self._read_and_decide(address, jobs, consumers)
+        self._observe.round_ended(time.perf_counter() - begin)
+        while coming:
+            await self._sleep(AGAIN)
+            coming = await self._read_and_decide(address, coming, consumers)
+
+    async def _read_and_decide(
+        self, address: Address, jobs: Sequence[_Job], consumers: Mapping[str, set[str]]
+    ) -> Sequence[_Job]:
+        """Those of the jobs that are to be looked at again."""
+        readings = await self._brokers.signals(address).read([job.source for job in jobs])
+        coming: list[_Job] = []
         async with asyncio.TaskGroup() as group:
             gate = asyncio.Semaphore(AT_ONCE)
-            for task, outcome in filter(None, todo):
-                group.create_task(self._carry_out(task, outcome, gate))
-        self._observe.round_ended(time.perf_counter() - begin)
+            for job in jobs:
+                reading = readings[job.source.pool]
+                if isinstance(reading, Unknown):
+                    self._brokers.doubt(job.resource.namespace, job.plan)
+                else:
+                    reading = replace(reading, drained=reading.drained - _of_others(job, consumers))
+                decided = self._decide_about(job, reading, address)
+                if decided is None:
+                    continue
+                task, outcome = decided
+                if task.decision.look_again is not None:
+                    coming.append(job)
+                elif self._applier.idle(task):
+                    self._tell(outcome)
+                else:
+                    group.create_task(self._carry_out(task, outcome, gate))
+        return coming
 
     def _decide_about(
         self, job: _Job, reading: Reading | Unknown, address: Address | None
     ) -> tuple[Task, Outcome] | None:
-        """Decide and tell; what is left to carry out, if there is anything."""
+        """Decide; nothing about a pool that is gone, or when another leads."""
         known = self._known.get(job.resource.key)
         if known is None or known.uid != job.resource.uid or not self._leading():
             return None
         now = self._clock()
         decision, memory = self._decide(job.plan.intent, _observation(job, reading), known.memory, now)
         self._known[job.resource.key] = replace(known, memory=memory)
-        task = self._task(job, reading, address, decision)
         outcome = Outcome(
             resource=job.resource,
             plan=job.plan,
@@ -247,10 +266,7 @@ class Poller:
             refused=job.refused,
             at=now,
         )
-        if not self._applier.idle(task):
-            return task, outcome
-        self._tell(outcome)
-        return None
+        return self._task(job, reading, address, decision), outcome
 
     def _task(self, job: _Job, reading: Reading | Unknown, address: Address | None, decision: Decision) -> Task:
         return Task(

@@ -43,8 +43,11 @@ class Ours:
             cluster.scale(self._patch[1], self._patch[2])
             self._patch = None
         if cluster.now >= self._next:
-            self._next += EACH
             decision, self._memory = decide(self._intent, self._observation(), self._memory, cluster.now)
+            if decision.look_again is not None:
+                self._next += decision.look_again
+                return
+            self._next += EACH
             self._apply(decision)
 
     def _report(self) -> None:

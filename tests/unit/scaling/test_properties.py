@@ -19,8 +19,10 @@ from laneway.scaling.model import (
     Unknown,
     WorkerReading,
 )
+from laneway.scaling.onset import AGAIN, SETTLES
 from laneway.scaling.sizing import decide
 from laneway.scaling.staffing import Backlog, backlog_pods, steady_servers
+from tests.unit.scaling.conftest import Pool
 
 NAMES = [f"p{n}" for n in range(8)]
 counts = st.integers(0, 50)
@@ -88,6 +90,9 @@ def test_every_decision_is_safe(intent: Intent, seen: list[tuple[float, Observat
             assert not decision.drain
             assert not decision.remove
             continue
+        if decision.look_again is not None:
+            assert observation.replicas == decision.replicas == 0, "only a pool of zero is waited for"
+            assert not (decision.drain or decision.undrain or decision.remove)
         workers = {worker.pod: worker for worker in reading.workers}
         for name in decision.remove:
             worker = workers.get(name)
@@ -101,6 +106,28 @@ def test_every_decision_is_safe(intent: Intent, seen: list[tuple[float, Observat
             assert intent.mode not in (Mode.PAUSED, Mode.PAUSED_OUT)
             assert set(decision.undrain) == set(reading.drained), "who drains is taken back before pods are added"
         assert again.message, "a second decision on the same facts is possible"
+
+
+@given(st.lists(st.integers(0, 400), min_size=12, max_size=12), st.none() | st.floats(0, 1))
+def test_a_burst_is_answered_once_it_has_come_in_or_half_a_second_after_it_began(
+    coming: list[int], age: float | None
+) -> None:
+    pool = Pool()
+    pool.look(0)
+    seen: list[int] = []
+    decision = None
+    for more in [1, *coming]:  # a look each AGAIN from the first that sees something on
+        seen.append(more)
+        oldest = None if age is None else age + AGAIN * (len(seen) - 1)
+        decision = pool.look(sum(seen), after=AGAIN, oldest=oldest)
+        if decision.look_again is None:
+            break
+    assert decision is not None
+    assert decision.replicas > 0
+    waited = AGAIN * (len(seen) - 1)
+    assert (age or 0) + waited >= SETTLES or seen[-1] == 0, "it had come in, or it was waited for long enough"
+    assert waited < SETTLES + AGAIN
+    assert pool.memory.onset is None
 
 
 @given(st.floats(0.01, 200), st.floats(0.001, 60), st.floats(0, 60), st.floats(0.5, 0.99))

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from laneway.scaling.model import Consume, Fallback, Intent, Memory, Mode, Objective, Pod, Reason
+from laneway.scaling.onset import AGAIN, SETTLES
 from tests.unit.scaling.conftest import Pool, pods, worker
 
 
@@ -25,7 +26,7 @@ def test_a_burst_on_zero_is_answered_in_one_step() -> None:
 
 
 def test_one_message_starts_one_worker() -> None:
-    assert Pool().look(1, oldest=0.1).replicas == 1
+    assert Pool().look(1, oldest=1).replicas == 1
 
 
 def test_long_tasks_get_a_slot_each_when_the_objective_leaves_no_time_to_wait() -> None:
@@ -256,3 +257,41 @@ def test_the_age_of_the_head_is_found_from_arrivals_where_nobody_stamps() -> Non
 
 def test_the_age_of_a_backlog_that_was_there_before_is_not_known_at_first() -> None:
     assert Pool(replicas=1).look(10, [worker("a")]).objective_met is None
+
+
+def test_a_burst_on_zero_is_decided_about_when_it_has_come_in() -> None:
+    whole, pool = Pool(), Pool()
+    whole.look(0)
+    whole.look(400, after=1.3)
+    pool.look(0)
+    decisions = [pool.look(waiting, after=after) for waiting, after in ((100, 1.0), (300, 0.15), (400, 0.15))]
+    assert [(each.replicas, each.look_again) for each in decisions] == [(0, AGAIN)] * 3
+    decision = pool.look(400, after=0.15)
+    assert (decision.look_again, decision.reason) == (None, Reason.FROM_ZERO)
+    assert decision.replicas == whole.look(400, after=0.15).replicas > decisions[0].desired
+    assert pool.memory.traffic["q"].arrivals[-1].seconds == pytest.approx(1.45), "one burst is no rate"
+
+
+def test_work_that_keeps_coming_is_waited_for_for_half_a_second_and_no_longer() -> None:
+    pool = Pool()
+    pool.look(0)
+    looks = [pool.look(10 * number, after=AGAIN) for number in range(1, 6)]
+    assert [each.replicas > 0 for each in looks] == [False] * 4 + [True]
+
+
+def test_a_burst_whose_head_is_old_is_over() -> None:
+    pool = Pool()
+    pool.look(0)
+    assert pool.look(100, oldest=SETTLES).replicas > 0
+
+
+def test_where_no_more_pods_are_allowed_nothing_is_waited_for() -> None:
+    pool = Pool(intent=Intent(queues=("q",), maximum=3, slots=4))
+    pool.look(0)
+    assert pool.look(400).replicas == 3
+
+
+def test_a_pool_that_has_pods_waits_for_nothing() -> None:
+    pool = Pool(replicas=1)
+    pool.look(0, [worker("a")])
+    assert pool.look(400, [worker("a", 4)]).replicas > 1

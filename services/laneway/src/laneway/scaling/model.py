@@ -298,6 +298,7 @@ class Decision:
             decide again, and only then apply `replicas`. Empty in basic mode, where nothing can be drained.
         overdue: pods that were told to drain and still hold messages after the grace: to be said, never killed.
         objective_met: whether what waits now waits within the objective.
+        look_again: seconds after which to decide anew, instead of saying or doing anything: a burst is coming in.
     """
 
     replicas: int
@@ -310,6 +311,7 @@ class Decision:
     remove: tuple[str, ...] = ()
     overdue: tuple[str, ...] = ()
     objective_met: bool | None = None
+    look_again: float | None = None
     metrics_available: Fact
     objective_attainable: Fact
     scaling_active: Fact
@@ -366,6 +368,14 @@ class Brake:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Onset:
+    """A burst that comes in on a pool of zero: since when, and how much of it waited when last seen."""
+
+    since: float
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What is carried from one decision to the next. A new one holds scale-in until `memory_seconds` have passed.
 
@@ -389,3 +399,4 @@ class Memory:
     asked_at: float | None = None
     draining_since: Mapping[str, float] = field(default_factory=dict)
     brake: Brake = field(default_factory=Brake)
+    onset: Onset | None = None

@@ -18,6 +18,7 @@ from laneway.scaling.model import (
     Reason,
     Unknown,
 )
+from laneway.scaling.onset import AGAIN, onset
 from laneway.scaling.scale_in import Plan, plan_scale_in
 from laneway.scaling.staffing import Backlog, backlog_pods, steady_servers
 
@@ -30,11 +31,14 @@ def decide(intent: Intent, observation: Observation, memory: Memory, now: float)
     minimum, maximum = schedule.limits(intent, now)
     if isinstance(observation.reading, Unknown):
         return _hold(intent, observation, observation.reading, memory, minimum, maximum)
-    reading = observation.reading
+    reading, before = observation.reading, memory
     memory = learn(intent, observation, reading, memory, now)
     figures = _figures(intent, observation, reading, memory, minimum, maximum, now)
     memory = _remember(intent, reading, memory, figures, now)
     goal = _goal(intent, observation, reading, memory, figures, now)
+    if observation.replicas == 0 and 0 < goal.desired < maximum and (coming := onset(reading, before, now)):
+        decision = _decision(intent, observation, reading, figures, goal, Plan(replicas=0, draining_since={}))
+        return replace(decision, replicas=0, look_again=AGAIN), replace(before, onset=coming)
     plan = plan_scale_in(
         intent,
         observation,
@@ -46,7 +50,7 @@ def decide(intent: Intent, observation: Observation, memory: Memory, now: float)
         allowed=goal.may_scale_in,
     )
     asked_at = now if goal.desired > observation.replicas else memory.asked_at
-    memory = replace(memory, draining_since=plan.draining_since, asked_at=asked_at)
+    memory = replace(memory, draining_since=plan.draining_since, asked_at=asked_at, onset=None)
     return _decision(intent, observation, reading, figures, goal, plan), memory
 
 
