@@ -65,6 +65,36 @@ async def test_two_deployments_on_one_queue_do_not_take_back_each_others_drains(
     assert sorted(world.cluster.killed) == busy[0::2]
 
 
+async def test_pools_that_share_a_queue_say_so_and_go_on(world: World) -> None:
+    for name in ("cheap", "quick", "other"):
+        world.cluster.deploy(name)
+    world.cluster.add(
+        pool("cheap", target={"name": "cheap"}),
+        pool("quick", target={"name": "quick"}, queues=[{"name": "bulk"}, {"name": "mail"}]),
+        pool("other", target={"name": "other"}, broker={"secretRef": {"name": "broker"}, "keyPrefix": "mine:"}),
+    )
+    world.signals.waiting = 400
+    await world.look()
+    assert world.cluster.condition("ScalingActive", "cheap") == ("True", "SharedQueue")
+    assert world.cluster.condition("ScalingActive", "quick") == ("True", "SharedQueue")
+    assert "The queue mail is also in shop/cheap:" in world.cluster.status("quick")["conditions"][2]["message"]
+    assert world.cluster.condition("ScalingActive", "other") == ("True", "Active")
+    assert world.cluster.scales() == [10, 10, 10]
+    world.cluster.resources.pop((NAMESPACE, "cheap"))
+    await world.look(2)
+    assert world.cluster.condition("ScalingActive", "quick") == ("True", "Active")
+
+
+async def test_a_shared_queue_hides_nothing_that_is_worse(world: World) -> None:
+    for name in ("cheap", "quick"):
+        world.cluster.deploy(name)
+        world.cluster.add(pool(name, target={"name": name}, mode="PausedOut" if name == "cheap" else "Active"))
+    world.signals.waiting, world.cluster.forbidden = 400, "no"
+    await world.look()
+    assert world.cluster.condition("ScalingActive", "cheap") == ("False", "PausedOut")
+    assert world.cluster.condition("ScalingActive", "quick") == ("False", "NotCarriedOut")
+
+
 async def test_a_deployment_that_is_missing_is_said_and_waited_for(world: World) -> None:
     world.cluster.deployments.clear()
     world.cluster.add(pool())

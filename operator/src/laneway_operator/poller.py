@@ -21,6 +21,7 @@ from laneway_operator.apply import Applier, Task
 from laneway_operator.brokers import Address, Brokers
 from laneway_operator.report import Reporter
 from laneway_operator.resource import Key, Plan, Resource, plan_of
+from laneway_operator.sharing import Consumers, consumers, pods_of_others, shared
 from laneway_operator.status import Outcome
 from laneway_operator.watch import Cluster, Deployment, PodState
 
@@ -212,17 +213,15 @@ class Poller:
 
     async def _round(self, address: Address, jobs: Sequence[_Job]) -> None:
         """Read one broker and decide about its pools; again about those to which a burst still comes in."""
-        consumers = _consumers(jobs)
+        known = consumers(job.source for job in jobs)
         begin = time.perf_counter()
-        coming = await self._read_and_decide(address, jobs, consumers)
+        coming = await self._read_and_decide(address, jobs, known)
         self._observe.round_ended(time.perf_counter() - begin)
         while coming:
             await self._sleep(AGAIN)
-            coming = await self._read_and_decide(address, coming, consumers)
+            coming = await self._read_and_decide(address, coming, known)
 
-    async def _read_and_decide(
-        self, address: Address, jobs: Sequence[_Job], consumers: Mapping[str, set[str]]
-    ) -> Sequence[_Job]:
+    async def _read_and_decide(self, address: Address, jobs: Sequence[_Job], known: Consumers) -> Sequence[_Job]:
         """Those of the jobs that are to be looked at again."""
         readings = await self._brokers.signals(address).read([job.source for job in jobs])
         coming: list[_Job] = []
@@ -233,8 +232,8 @@ class Poller:
                 if isinstance(reading, Unknown):
                     self._brokers.doubt(job.resource.namespace, job.plan)
                 else:
-                    reading = replace(reading, drained=reading.drained - _of_others(job, consumers))
-                decided = self._decide_about(job, reading, address)
+                    reading = replace(reading, drained=reading.drained - pods_of_others(job.source, known))
+                decided = self._decide_about(job, reading, address, shared(job.source, known))
                 if decided is None:
                     continue
                 task, outcome = decided
@@ -247,7 +246,7 @@ class Poller:
         return coming
 
     def _decide_about(
-        self, job: _Job, reading: Reading | Unknown, address: Address | None
+        self, job: _Job, reading: Reading | Unknown, address: Address | None, shared: Fact | None = None
     ) -> tuple[Task, Outcome] | None:
         """Decide; nothing about a pool that is gone, or when another leads."""
         known = self._known.get(job.resource.key)
@@ -264,6 +263,7 @@ class Poller:
             decision=decision,
             memory=memory,
             refused=job.refused,
+            shared=shared,
             at=now,
         )
         return self._task(job, reading, address, decision), outcome
@@ -321,21 +321,6 @@ def _remembered(resource: Resource) -> Memory:
     learned = resource.status.get("learned", {})
     service, start = float(learned.get("serviceSeconds", 0)), float(learned.get("startSeconds", 0))
     return Memory(service_seconds=service or None, startup_seconds=start or None, slots=learned.get("slotsPerPod"))
-
-
-def _consumers(jobs: Iterable[_Job]) -> Mapping[str, set[str]]:
-    """The pods that consume each queue of a broker: several pools may, each with a Deployment of its own."""
-    pods: dict[str, set[str]] = defaultdict(set)
-    for job in jobs:
-        for queue in job.source.queues:
-            pods[job.source.prefix + queue].update(job.source.pods)
-    return pods
-
-
-def _of_others(job: _Job, consumers: Mapping[str, set[str]]) -> set[str]:
-    """The pods of other pools that consume its queues, whose drains are not its to take back."""
-    known = (consumers[job.source.prefix + queue] for queue in job.source.queues)
-    return set().union(*known).difference(job.source.pods)
 
 
 def _observation(job: _Job, reading: Reading | Unknown) -> Observation:

@@ -20,7 +20,8 @@ METRICS, OBJECTIVE, SCALING = "MetricsAvailable", "ObjectiveAttainable", "Scalin
 class Outcome:
     """One look at a pool: what was seen of it, and what was decided.
 
-    `refused` is why nothing may be done about it, and `failed` why what was decided could not be done.
+    `refused` is why nothing may be done about it, `failed` why what was decided could not be done, and `shared` whose
+    its queues are too.
     """
 
     resource: Resource
@@ -31,6 +32,7 @@ class Outcome:
     memory: Memory | None = None
     refused: Fact | None = None
     failed: Fact | None = None
+    shared: Fact | None = None
     scaled_to: int | None = None
     at: float = 0.0
 
@@ -38,10 +40,11 @@ class Outcome:
     def conditions(self) -> Mapping[str, Fact]:
         """The three conditions by type."""
         if self.decision is not None:
+            active = self.decision.scaling_active
             return {
                 METRICS: self.decision.metrics_available,
                 OBJECTIVE: self.decision.objective_attainable,
-                SCALING: self.refused or self.failed or self.decision.scaling_active,
+                SCALING: self.refused or self.failed or (active.holds and self.shared) or active,
             }
         unknown = Fact(holds=None, reason="NotLooked", message="Nothing is decided; see ScalingActive.")
         refused = self.refused or Fact(holds=None, reason="NotYet", message="The operator has not looked yet.")
