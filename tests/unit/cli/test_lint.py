@@ -94,16 +94,14 @@ def test_a_descriptor_set_is_read_like_a_folder(protos: Path, tmp_path: Path) ->
         ("empty", "No .proto file below empty; name the folder that holds your contracts."),
         ("text", "text is no descriptor set"),
         ("broken", 'broken.proto:2:13: "strin" is not defined'),
-        ("formats", "There is no format `yaml`; the formats are text, json, github."),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence_and_exits_with_2(tmp_path: Path, path: str, sentence: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").write_text("\x01text")
-    for name, field in (("broken", "strin name = 1;"), ("formats", "string name = 1;")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / f"{name}.proto").write_text(f'syntax = "proto3";\nmessage A {{ {field} }}\n')
-    command = [sys.executable, "-m", "laneway.cli", "lint", path, *(["--format", "yaml"] if path == "formats" else [])]
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "broken.proto").write_text('syntax = "proto3";\nmessage A { strin name = 1; }\n')
+    command = [sys.executable, "-m", "laneway.cli", "lint", path]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ))
 
     assert done.returncode == 2

@@ -10,6 +10,7 @@ import typer
 from laneway.cli import dead
 from laneway.cli.events.commands import app as events
 from laneway.cli.new.commands import app as new
+from laneway.cli.options import DATA, AsFindings, AsFormat, Data, FindingsFormat, Format
 from laneway.cli.sagas import app as sagas
 from laneway.settings import Settings
 
@@ -26,7 +27,6 @@ app.add_typer(events)
 app.add_typer(new)
 app.add_typer(sagas)
 
-DATA = Path("var/laneway")
 PROTOS = Path("protos")
 
 Port = Annotated[
@@ -37,7 +37,6 @@ BasePort = Annotated[
     typer.Option(help="First port of everything else; 0 finds free ones.  [default: LANEWAY_GRPC_PORT, 50051]"),
 ]
 MaxWorkers = Annotated[int, typer.Option(min=1, help="Most worker processes of a service; 1 scales nothing.")]
-Data = Annotated[Path, typer.Option(help="Folder of databases, broker and state.")]
 
 
 @app.command()
@@ -112,7 +111,7 @@ def policy(
     protos: Annotated[
         Path | None, typer.Option(help="Contracts of a folder, in the place of the installed services'.")
     ] = None,
-    format: Annotated[str, typer.Option(help="text, json or github.")] = "text",
+    format: AsFindings = FindingsFormat.TEXT,
 ) -> None:
     """Show what is in force for each method, and who says so.
 
@@ -126,22 +125,20 @@ def policy(
     methods, mounted = policies.methods_of(method, protos), Settings.load().policy_folder
     file = policies.policy_file(tuning, mounted)
     found = policies.findings(file, policies.policy_path(tuning, mounted), policies.methods_of(None, protos))
-    findings = told(found, "github" if format == "github" else "text")
-    if format == "json":
+    annotations = format is FindingsFormat.GITHUB
+    if format is FindingsFormat.JSON:
         print(policies.as_json(methods, file, timeout))
-    elif format == "text":
+    elif not annotations:
         policies.show(methods, file, timeout, Console())
-    elif format != "github":
-        told(found, format)  # says which there are
     if found:
-        typer.echo(findings, err=format != "github")
+        typer.echo(told(found, FindingsFormat.GITHUB if annotations else FindingsFormat.TEXT), err=not annotations)
     raise typer.Exit(bool(found))
 
 
 @app.command()
 def lint(
     path: Annotated[Path, typer.Argument(help="The folder of your .proto files, or a descriptor set.")] = PROTOS,
-    format: Annotated[str, typer.Option(help="text, json or github.")] = "text",
+    format: AsFindings = FindingsFormat.TEXT,
 ) -> None:
     """Find the mistakes in contracts that a program can see: docs/lint.md. Exits with 1 if there are any."""
     from laneway.cli.findings import told
@@ -150,7 +147,7 @@ def lint(
     from laneway.lanes.rest import routes
 
     found = lint_contract(sources.written(path), [routes.lint])
-    typer.echo(told(found, format), nl=format != "github" or bool(found))
+    typer.echo(told(found, format), nl=format is not FindingsFormat.GITHUB or bool(found))
     raise typer.Exit(bool(found))
 
 
@@ -160,7 +157,7 @@ def breaking(
     path: Annotated[
         Path, typer.Argument(help="What is: the folder of your .proto files, or a descriptor set.")
     ] = PROTOS,
-    format: Annotated[str, typer.Option(help="text, json or github.")] = "text",
+    format: AsFindings = FindingsFormat.TEXT,
 ) -> None:
     """Find what a change takes away from those who use a contract: docs/breaking.md. Exits with 1 if anything."""
     from laneway.cli.findings import told
@@ -169,7 +166,7 @@ def breaking(
     from laneway.lanes.rest import routes
 
     found = broken(sources.read(against, beside=path), sources.written(path), [routes.breaking])
-    typer.echo(told(found, format), nl=format != "github" or bool(found))
+    typer.echo(told(found, format), nl=format is not FindingsFormat.GITHUB or bool(found))
     raise typer.Exit(bool(found))
 
 
@@ -180,13 +177,13 @@ def trace(
     jaeger: Annotated[
         str | None, typer.Option(help="Ask a Jaeger at this URL, in the place of the running `laneway up`.")
     ] = None,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: AsFormat = Format.TEXT,
 ) -> None:
     """Show a trace as a tree and a waterfall: one that the running `laneway up` has collected, or a Jaeger."""
     from laneway.cli.traces import fetch_from_jaeger, fetch_trace
 
     spans = fetch_from_jaeger(trace_id, jaeger) if jaeger else fetch_trace(trace_id, data)
-    if format == "json":
+    if format is Format.JSON:
         print(json.dumps([span.to_json() for span in spans], indent=1))
         return
     from rich.console import Console
@@ -218,24 +215,24 @@ def load(
         bool, typer.Option("--unprotected", help="Beside them, drive the same services without breakers.")
     ] = False,
     data: Data = DATA,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: AsFormat = Format.TEXT,
 ) -> None:
     """Drive the running `laneway up`, and tell each second what became of its calls."""
     from laneway.cli.load import run_load
 
-    asyncio.run(run_load(data, rate=rate, seconds=seconds, unprotected=unprotected, as_json=format == "json"))
+    asyncio.run(run_load(data, rate=rate, seconds=seconds, unprotected=unprotected, as_json=format is Format.JSON))
 
 
 @app.command()
 def pools(
     namespace: Annotated[str | None, typer.Option(help="One namespace.  [default: all]")] = None,
     context: Annotated[str | None, typer.Option(help="A context of kubectl's.  [default: the current one]")] = None,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: AsFormat = Format.TEXT,
 ) -> None:
     """Show the WorkerPools of a cluster; on a terminal the table follows them until Ctrl-C."""
     from laneway.cli.pools import fetch_pools, show_pools
 
-    if format == "json":
+    if format is Format.JSON:
         print(json.dumps(fetch_pools(namespace, context), indent=1))
         return
     from rich.console import Console
@@ -265,7 +262,7 @@ def compare(
         float, typer.Option(min=0.1, max=20, help="Multiplies how long is measured; 1 is under two minutes.")
     ] = 1.0,
     svg: Annotated[Path | None, typer.Option(help="Draw what is shown into this file, too.")] = None,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: AsFormat = Format.TEXT,
 ) -> None:
     """Measure one operation over REST, gRPC, queue and event on this machine: healthy, callee slow, down, 10x burst.
 
@@ -274,7 +271,7 @@ def compare(
     settings = _settings()
     from laneway.cli.compare.commands import run_compare
 
-    run_compare(settings, scale=scale, svg=svg, as_json=format == "json")
+    run_compare(settings, scale=scale, svg=svg, as_json=format is Format.JSON)
 
 
 @app.command("compare-part", hidden=True)

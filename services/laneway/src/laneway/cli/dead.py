@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from laneway.cli.options import DATA, AsFormat, Data, Format
 from laneway.cli.payloads import Payloads, Reveal
 from laneway.errors import ConfigurationError
 
@@ -31,9 +32,6 @@ OlderThan = Annotated[str | None, typer.Option(help="Parked for longer than this
 Skipped = Annotated[bool, typer.Option("--skipped", help="Those that were skipped, not those that wait.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Data = Annotated[Path, typer.Option(help="Folder of the running `laneway up`.")]
-Format = Annotated[str, typer.Option(help="text or json.")]
-DATA = Path("var/laneway")
 
 
 @app.command("list")
@@ -45,22 +43,24 @@ def list_(
     skipped: Skipped = False,
     limit: Annotated[int, typer.Option(min=1, help="Most of them; the oldest come first.")] = 100,
     data: Data = DATA,
-    format: Format = "text",
+    format: AsFormat = Format.TEXT,
 ) -> None:
     """Which there are, the oldest first: where they were going, and why they did not arrive."""
     from laneway.cli.dead_letters import Desk
 
     order = _order(None, service, queue, error, older_than, skipped, data)
-    asyncio.run(Desk(order).list_all(limit, as_json=format == "json"))
+    asyncio.run(Desk(order).list_all(limit, as_json=format is Format.JSON))
 
 
 @app.command()
-def show(id: str, service: Service = None, reveal: Reveal = False, data: Data = DATA, format: Format = "text") -> None:
+def show(
+    id: str, service: Service = None, reveal: Reveal = False, data: Data = DATA, format: AsFormat = Format.TEXT
+) -> None:
     """All of one: payload, headers, error and trace."""
     from laneway.cli.dead_letters import Desk
 
     order = _order([id], service, None, None, None, False, data)
-    asyncio.run(Desk(order).show(id, payloads=Payloads(reveal), as_json=format == "json"))
+    asyncio.run(Desk(order).show(id, payloads=Payloads(reveal), as_json=format is Format.JSON))
 
 
 @app.command()

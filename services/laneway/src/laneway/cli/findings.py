@@ -4,21 +4,19 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from laneway.cli.options import FindingsFormat
 from laneway.contract.findings import Placed, Severity
-from laneway.errors import ConfigurationError
 
 Form = Callable[[Sequence[Placed]], str]
 
 
-def told(found: Sequence[Placed], form: str) -> str:
-    """The findings in a form: text, json or github.
-
-    Raises:
-        ConfigurationError: there is no such form.
-    """
-    forms: Mapping[str, Form] = {"text": _text, "json": _json, "github": _github}
-    if form not in forms:
-        raise ConfigurationError(f"There is no format `{form}`; the formats are {', '.join(forms)}.")
+def told(found: Sequence[Placed], form: FindingsFormat) -> str:
+    """The findings in a form."""
+    forms: Mapping[FindingsFormat, Form] = {
+        FindingsFormat.TEXT: _text,
+        FindingsFormat.JSON: _json,
+        FindingsFormat.GITHUB: _github,
+    }
     return forms[form](found)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from laneway.cli.database import OpenService, opened
+from laneway.cli.options import DATA, AsFormat, Data, Format
 from laneway.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,21 +18,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="sagas", help="Sagas that have not ended.", no_args_is_help=True, pretty_exceptions_enable=False)
 
-DATA = Path("var/laneway")
-
-Data = Annotated[Path, typer.Option(help="Folder of `laneway up`, if LANEWAY_* do not say where things are.")]
-
 
 @app.command("list")
 def list_open(
     service: str,
     older: Annotated[float, typer.Option(min=0, help="Only those of which nothing was heard for so many seconds.")] = 0,
     data: Data = DATA,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: AsFormat = Format.TEXT,
 ) -> None:
     """List the open sagas of a service: what each waits for, and since when it has heard nothing."""
     told = asyncio.run(_open(service, data, older))
-    if format == "json":
+    if format is Format.JSON:
         print(json.dumps(told, indent=1, ensure_ascii=False))
     elif told:
         _print(told)

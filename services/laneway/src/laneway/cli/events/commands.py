@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from laneway.cli.database import opened
+from laneway.cli.options import DATA, AsFormat, Data, Format
 from laneway.cli.payloads import Payloads, Reveal
 from laneway.errors import ConfigurationError
 from laneway.settings import Settings
@@ -20,12 +21,6 @@ app = typer.Typer(
     name="events", help="The event log of a service.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 
-DATA = Path("var/laneway")
-
-Data = Annotated[
-    Path, typer.Option(help="Folder of `laneway up`, if no LANEWAY_DATABASE_URL says where databases are.")
-]
-Format = Annotated[str, typer.Option(help="text or json.")]
 Stream = Annotated[str, typer.Argument(help="Such as order/7, as `laneway events show` has it.")]
 AsOfVersion = Annotated[int | None, typer.Option("--version", min=0, help="As of this version of the stream.")]
 AsOfTime = Annotated[str | None, typer.Option("--at", help="As of this time, such as 2026-11-24T12:00:00+01:00.")]
@@ -39,7 +34,7 @@ def show(
     type: Annotated[list[str] | None, typer.Option(help="Only events of this type, by full name.")] = None,
     reveal: Reveal = False,
     data: Data = DATA,
-    format: Format = "text",
+    format: AsFormat = Format.TEXT,
 ) -> None:
     """Show the newest events of a service, the last one at the bottom; or one event in full."""
     from laneway.cli.events.reading import show_newest, show_one
@@ -52,7 +47,7 @@ def show(
 @app.command()
 def history(
     service: str, stream: Stream, version: AsOfVersion = None, at: AsOfTime = None, reveal: Reveal = False,
-    data: Data = DATA, format: Format = "text",
+    data: Data = DATA, format: AsFormat = Format.TEXT,
 ) -> None:  # fmt: skip
     """Show what happened in a stream, up to a version or a time."""
     from laneway.cli.events.reading import show_stream
@@ -63,7 +58,7 @@ def history(
 @app.command()
 def replay(
     service: str, stream: Stream, version: AsOfVersion = None, at: AsOfTime = None, reveal: Reveal = False,
-    data: Data = DATA, format: Format = "text",
+    data: Data = DATA, format: AsFormat = Format.TEXT,
 ) -> None:  # fmt: skip
     """Fold a stream into its aggregate, and show what that is, or was at a version or a time."""
     from laneway.cli.events.reading import show_aggregate
@@ -83,7 +78,7 @@ def rebuild(service: str, view: Annotated[str, typer.Argument(help="A projection
 def verify(
     services: Annotated[list[str] | None, typer.Argument(help="All that have a database, if none is named.")] = None,
     data: Data = DATA,
-    format: Format = "text",
+    format: AsFormat = Format.TEXT,
 ) -> None:
     """Check logs and views: versions without gaps, in order, readable, and each view what a fold of the log gives.
 
@@ -91,16 +86,16 @@ def verify(
     """
     from laneway.cli.events.verifying import verify_all
 
-    if not asyncio.run(verify_all(Settings.load(), services or (), data, as_json=format == "json")):
+    if not asyncio.run(verify_all(Settings.load(), services or (), data, as_json=format is Format.JSON)):
         raise typer.Exit(1)
 
 
-async def _read(service: str, data: Path, format: str, reading: "Reading") -> None:
+async def _read(service: str, data: Path, format: Format, reading: "Reading") -> None:
     from rich.console import Console
 
     async with opened(Settings.load(), service, data) as open_service:
         told, print_text = await reading(open_service)
-    if format == "json":
+    if format is Format.JSON:
         print(json.dumps(told, indent=1, ensure_ascii=False))
     else:
         print_text(Console())

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from laneway.cli.findings import told
 from laneway.cli.new import listing
 from laneway.cli.new.names import Name
+from laneway.cli.options import FindingsFormat
 from laneway.contract import sources
 from laneway.contract.compile import compile_protos
 from laneway.contract.lint import lint
@@ -94,7 +95,7 @@ def _check_contract(made: dict[Path, str], root: Path) -> None:
         found = lint(sources.written(copy), [routes.lint])
     if found:
         raise ConfigurationError(
-            f"With this service, the contracts would contradict each other:\n{told(found, 'text')}"
+            f"With this service, the contracts would contradict each other:\n{told(found, FindingsFormat.TEXT)}"
         )
 
 
