@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ POLICY = BreakerPolicy(
     failure_rate=0.5, minimum_calls=20, window=100, consecutive_failures=5, open_time=OPEN_TIME, half_open_calls=2
 )
 
+SLOW = replace(POLICY, slow_call_duration=0.25)
+"""The same, which hears the silence of calls that hang."""
+
 
 class Failed(Exception):
     """What a failing target raises."""
@@ -49,8 +53,8 @@ async def bare(call: Call) -> object:
     return await call()
 
 
-def ours() -> Guarded:
-    breaker = Breaker("target", POLICY)
+def ours(policy: BreakerPolicy = POLICY) -> Guarded:
+    breaker = Breaker("target", policy)
 
     async def guarded(call: Call) -> object:
         with breaker.admit():
@@ -157,11 +161,13 @@ async def measure() -> list[dict[str, Any]]:
         "circuitbreaker": of_circuitbreaker(),
         "purgatory": of_purgatory(),
     }
-    cost = await added({"bare": bare, "ours": ours(), "ours, whole pipeline": ours_whole(), **peers})
-    own, cheapest = cost["ours"], min(cost[name] for name in peers)
+    subjects = {"bare": bare, "ours": ours(), "ours, slow calls": ours(SLOW), "ours, whole pipeline": ours_whole()}
+    cost = await added({**subjects, **peers})
+    own, timed, cheapest = cost["ours"], cost["ours, slow calls"], min(cost[name] for name in peers)
     rows = [
         _row("closed breaker, added per call", own, None, "µs", None, "≤ 2 µs", own <= 2),
         _row("as a share of the cheapest peer", own, cheapest, "µs", cheapest / own, "≤ 1/3", own <= cheapest / 3),
+        _row("one that knows slow calls", timed, None, "µs", None, "≤ 2 µs", timed <= 2),
         _row("whole pipeline, added per call", cost["ours, whole pipeline"], None, "µs", None, None, None),
     ]
     rows += [_row(f"beside {name}", own, cost[name], "µs", cost[name] / own, None, None) for name in peers]

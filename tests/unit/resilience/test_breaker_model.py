@@ -1,20 +1,27 @@
 """The breaker against a slow, obvious model of it, over random histories."""
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
+from hypothesis.stateful import Bundle, consumes, invariant, multiple, precondition, rule
 
 from laneway.contract.policy import Breaker as BreakerPolicy
 from laneway.errors import Unavailable
 from laneway.resilience.breaker import PROBE_LEASE, Breaker, Permit, State
+from tests.unit.resilience import histories
 
 POLICY = BreakerPolicy(
-    failure_rate=0.5, minimum_calls=4, window=6, consecutive_failures=3, open_time=1.0, half_open_calls=2
+    failure_rate=0.5,
+    minimum_calls=4,
+    window=6,
+    consecutive_failures=3,
+    open_time=1.0,
+    half_open_calls=2,
+    slow_call_duration=2.0,
+    slow_call_rate=0.75,
 )
 RESULTS = st.sampled_from(["success", "failure", "failure", "neutral"])
 
 
-class BreakerMachine(RuleBasedStateMachine):
+class BreakerMachine(histories.Machine):
     """Keeps the whole history of the present generation, and judges from it."""
 
     permits = Bundle("permits")
@@ -30,7 +37,9 @@ class BreakerMachine(RuleBasedStateMachine):
     def enter(self, state: State) -> None:
         self.state = state
         self.results: list[str] = []
-        self.under_way: list[object] = []
+        self.slow: list[bool] = []
+        self.under_way: dict[Permit, float] = {}
+        self.unanswered: set[Permit] = set()
 
     def open(self) -> None:
         self.opens_at = self.now + min(16.0, 2.0**self.openings)
@@ -64,6 +73,8 @@ class BreakerMachine(RuleBasedStateMachine):
     def acquire(self) -> Permit | None:
         over = self.state is State.OPEN and self.now >= self.opens_at
         written_off = self.full() and self.now >= self.lease_ends
+        if self.state is State.CLOSED and self.silent():
+            self.open()
         if over or written_off:
             self.enter(State.HALF_OPEN)
         refused = self.state is State.OPEN or self.full()
@@ -75,10 +86,21 @@ class BreakerMachine(RuleBasedStateMachine):
             assert error.retry_after > 0
             return None
         assert not refused
-        self.under_way.append(permit)
+        self.under_way[permit] = self.now
+        self.unanswered.add(permit)
         if self.state is State.HALF_OPEN:
             self.lease_ends = self.now + PROBE_LEASE
         return permit
+
+    def silent(self) -> bool:
+        hanging = [
+            permit for permit in self.unanswered if self.now - self.under_way[permit] >= POLICY.slow_call_duration
+        ]
+        return len(hanging) + self.row() >= POLICY.consecutive_failures
+
+    def row(self) -> int:
+        """How many of the last results were failures."""
+        return next((at for at, result in enumerate(reversed(self.results)) if result != "failure"), len(self.results))
 
     def full(self) -> bool:
         return self.state is State.HALF_OPEN and len(self.under_way) + len(self.results) >= POLICY.half_open_calls
@@ -89,24 +111,29 @@ class BreakerMachine(RuleBasedStateMachine):
         permit.failure()  # a second settlement changes nothing
         if not current:
             return
-        self.under_way.remove(permit)
+        slow = self.now - self.under_way.pop(permit) >= POLICY.slow_call_duration
+        self.unanswered.discard(permit)
+        if result == "success":
+            self.unanswered.clear()
         if result != "neutral":
             self.results.append(result)
+            self.slow.append(slow)
             self.judge()
 
     def judge(self) -> None:
+        bad = self.results[-1] == "failure" or self.slow[-1]
         if self.state is State.HALF_OPEN:
-            if "failure" in self.results:
+            if bad:
                 self.open()
             elif len(self.results) == POLICY.half_open_calls:
                 self.openings = 0
                 self.enter(State.CLOSED)
             return
-        window = self.results[-POLICY.window :]
-        rate = window.count("failure") / len(window)
-        in_a_row = self.results[-POLICY.consecutive_failures :] == ["failure"] * POLICY.consecutive_failures
-        too_many = len(window) >= POLICY.minimum_calls and rate >= POLICY.failure_rate
-        if self.results[-1] == "failure" and (in_a_row or too_many):
+        window, slow = self.results[-POLICY.window :], self.slow[-POLICY.window :]
+        failing = window.count("failure") >= POLICY.failure_rate * len(window)
+        slowing = slow.count(True) >= POLICY.slow_call_rate * len(window)
+        too_many = len(window) >= POLICY.minimum_calls and (failing or slowing)
+        if bad and (self.row() >= POLICY.consecutive_failures or too_many):
             self.open()
 
     @invariant()
@@ -119,11 +146,6 @@ class BreakerMachine(RuleBasedStateMachine):
             assert len(self.under_way) <= POLICY.half_open_calls
 
 
-BreakerMachine.TestCase.settings = settings(
-    max_examples=300,
-    stateful_step_count=40,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-TestBreakerAgainstItsModel = BreakerMachine.TestCase
+@histories.in_parts
+def test_the_breaker_does_what_its_model_does(part):
+    histories.run(BreakerMachine, part)

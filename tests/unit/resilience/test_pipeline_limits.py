@@ -17,10 +17,10 @@ from laneway.resilience.retry import RetryBudget, exhausted
 
 @pytest.fixture
 def build(policy, clock):
-    def built(*, limit: int = 1, waiting: int = 0, **changes) -> Pipeline:
+    def built(*, limit: int = 1, waiting: int = 0, breaker: Breaker | None = None, **changes) -> Pipeline:
         return Pipeline(
             "payments",
-            breaker=Breaker("payments", policy, clock=clock, random=lambda: 0.5),
+            breaker=breaker or Breaker("payments", policy, clock=clock, random=lambda: 0.5),
             retry=RetryPolicy(max_attempts=3, initial_backoff=0.1, max_backoff=1.0),
             budget=RetryBudget(clock=clock),
             limit=Limit("payments", LimitPolicy(max_concurrent=limit, max_waiting=waiting), clock=clock),
@@ -123,6 +123,20 @@ async def test_what_waited_while_the_breaker_opened_is_refused_and_keeps_no_plac
     ends = await asyncio.gather(*waiting, return_exceptions=True)
     assert [getattr(end, "reason", end) for end in ends] == ["BREAKER_OPEN"] * 3
     assert (pipeline.limit.running, pipeline.limit.waiting) == (0, 0)
+
+
+async def test_what_waits_for_its_turn_on_this_side_is_no_call_that_hangs(build, policy, clock):
+    breaker = Breaker("payments", replace(policy, consecutive_failures=2, slow_call_duration=0.25), clock=clock)
+    pipeline = build(waiting=1, breaker=breaker)
+    running = await hold(pipeline)
+    waiting = asyncio.ensure_future(pipeline.call(answer, deadline=None, retryable=False))
+    await asyncio.sleep(0)
+    clock.now += 60
+    with pytest.raises(errors.ResourceExhausted):
+        await pipeline.call(answer, deadline=None, retryable=False)
+    assert breaker.state is State.CLOSED, "one call hangs, and none but that one has begun"
+    running.cancel()
+    assert await waiting == "answer"
 
 
 async def test_an_attempt_has_its_own_time_within_the_deadline(build, clock):

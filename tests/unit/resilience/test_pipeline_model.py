@@ -12,9 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import initialize, rule
 
 from laneway.contract.policy import Breaker as BreakerPolicy
 from laneway.contract.policy import BreakerMode
@@ -25,12 +24,14 @@ from laneway.resilience.breaker import PROBE_LEASE, Breaker, State
 from laneway.resilience.limit import Limit
 from laneway.resilience.pipeline import Pipeline
 from laneway.resilience.retry import RetryBudget
+from tests.unit.resilience import histories
 
 STEPS = 1_000_000 if os.environ.get("CI") else 30_000
-"""Steps of the long walks, in all."""
+"""Steps of the long walks, in all, that did something."""
 
 WALKS = 4
 
+SLOW = 2.0
 BREAKER = BreakerPolicy(
     failure_rate=0.5, minimum_calls=6, window=10, consecutive_failures=4, open_time=1.0, half_open_calls=2
 )
@@ -52,6 +53,7 @@ class Attempt:
     """One that the target has not ended yet."""
 
     generation: int
+    began: float
     end: "asyncio.Future[None]"
 
 
@@ -60,10 +62,12 @@ class World:
     """A pipeline, its callers and its target; time passes when told."""
 
     mode: BreakerMode = BreakerMode.AUTOMATIC
+    slow: float = 0.0
     now: float = 0.0
     running: list[Attempt] = field(default_factory=list)
     callers: "list[asyncio.Task[None]]" = field(default_factory=list)
     sleepers: "list[tuple[float, asyncio.Future[None]]]" = field(default_factory=list)
+    steps: int = 0
     firsts: int = 0
     retries: int = 0
     successes: dict[int, int] = field(default_factory=dict)
@@ -71,7 +75,7 @@ class World:
     stale: str | None = None
 
     def __post_init__(self) -> None:
-        policy = replace(BREAKER, mode=self.mode)
+        policy = replace(BREAKER, mode=self.mode, slow_call_duration=self.slow)
         self.breaker = Breaker("target", policy, clock=lambda: self.now, random=lambda: 0.5, listeners=[self.changed])
         self.limit = Limit("target", LIMIT, clock=lambda: self.now)
         self.pipeline = Pipeline(
@@ -88,6 +92,7 @@ class World:
     # What happens to the pipeline
 
     async def begin(self, patience: float | None) -> None:
+        self.steps += 1
         deadline = None if patience is None else self.now + patience
         self.callers.append(asyncio.ensure_future(self.call(deadline)))
         await self.quiet()
@@ -95,6 +100,7 @@ class World:
     async def end(self, which: int, how: str) -> None:
         if not self.running:
             return
+        self.steps += 1
         attempt = self.ending = self.running[which % len(self.running)]
         error = ENDS[how]()
         if error is None:
@@ -106,10 +112,12 @@ class World:
 
     async def cancel(self, which: int) -> None:
         if self.callers:
+            self.steps += 1
             self.callers[which % len(self.callers)].cancel()
             await self.quiet()
 
     async def wait(self, seconds: float) -> None:
+        self.steps += 1
         self.now += seconds
         for until, sleeper in self.sleepers:
             if until <= self.now and not sleeper.done():
@@ -153,7 +161,7 @@ class World:
             self.retries += 1
         assert given is None or given > 0, "nothing begins after its deadline"
         assert self.breaker.state is not State.OPEN, "an open breaker lets nothing through"
-        attempt = Attempt(self.breaker._generation, asyncio.get_running_loop().create_future())
+        attempt = Attempt(self.breaker._generation, self.now, asyncio.get_running_loop().create_future())
         self.running.append(attempt)
         assert len(self.running) <= LIMIT.max_concurrent
         if self.breaker.state is State.HALF_OPEN:
@@ -180,17 +188,25 @@ class World:
         # The change has begun the next generation. What a listener raises is logged, so that it is noted here.
         ended = None if self.ending is None else self.ending.generation
         probing = (before, after) == (State.OPEN, State.HALF_OPEN)
-        if not probing and ended != self.breaker._generation - 1:
+        silent = (before, after) == (State.CLOSED, State.OPEN) and self.slow and self.hanging()
+        if not (probing or silent) and ended != self.breaker._generation - 1:
             self.stale = f"{before} became {after} by the end of an attempt of {ended}"
 
+    def hanging(self) -> int:
+        """How many attempts of the generation before hang."""
+        then = self.breaker._generation - 1
+        return sum(other.generation == then and self.now - other.began >= self.slow for other in self.running)
 
-class Together(RuleBasedStateMachine):
-    """Short histories, that shrink to the point."""
 
+class Together(histories.Machine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.world = World()
+
+    @initialize(slow=st.sampled_from([0.0, SLOW]))
+    def build(self, slow):
+        self.world = World(slow=slow)
 
     def run(self, step) -> None:
         self.loop.run_until_complete(step)
@@ -216,24 +232,19 @@ class Together(RuleBasedStateMachine):
         self.loop.close()
 
 
-Together.TestCase.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-TestTogether = Together.TestCase
+@histories.in_parts
+def test_in_short_histories_nothing_happens_that_must_not(part):
+    histories.run(Together, part)
 
 
 @pytest.mark.parametrize("mode", [BreakerMode.AUTOMATIC, BreakerMode.FORCED_CLOSED])
-@pytest.mark.parametrize("seed", range(WALKS // 2))
-async def test_in_long_walks_nothing_happens_that_must_not(seed: int, mode: BreakerMode) -> None:
-    world, chance = World(mode), random.Random(seed)
-    ill = 0.0
-    for step in range(STEPS // WALKS):
-        if step % 200 == 0:
-            ill = chance.choice([0.0, 0.1, 0.5, 1.0])  # the target has better and worse times
+@pytest.mark.parametrize("slow", [0.0, SLOW])
+async def test_in_long_walks_nothing_happens_that_must_not(slow: float, mode: BreakerMode) -> None:
+    world, chance = World(mode, slow), random.Random(slow)
+    ill, until = 0.0, 0
+    while world.steps < STEPS // WALKS:
+        if world.steps >= until:  # the target has better and worse times
+            ill, until = chance.choice([0.0, 0.1, 0.5, 1.0]), world.steps + 200
         kind = chance.random()
         if kind < 0.4:
             await world.begin(chance.choice([None, 0.05, 0.5, 5.0]))

@@ -122,7 +122,8 @@ class Breaker:
         minimum_calls: fewer calls than this in the window say nothing.
         window: how many of the last calls count, if `window_time` is zero.
         window_time: the calls of this last time count, if not zero.
-        slow_call_duration: from this long on a call counts as slow; zero: none does.
+        slow_call_duration: from this long on a call counts as slow, and one that nobody answers as a failure in the
+            row while it hangs; zero: none does.
         consecutive_failures: so many in a row open it at once; zero: the row does not count.
         open_time: how long it stays open the first time.
         half_open_calls: permitted calls in half-open.

@@ -11,6 +11,9 @@ Three defects of other breakers on asyncio are ruled out by construction:
 - half-open admits a fixed number of probes, leased with the permit, and a neutral end gives the lease back;
 - a call that its caller cancelled is neutral: it says nothing about the target;
 - every change of state begins a new generation, and a permit of an earlier one changes nothing.
+
+Where the policy says what a slow call is, a target that says nothing at all is found out by the calls that hang, not
+when their time is over.
 """
 
 import logging
@@ -26,6 +29,7 @@ from laneway.contract.policy import Breaker as BreakerPolicy
 from laneway.contract.policy import BreakerMode
 from laneway.errors import ConfigurationError, Unavailable
 from laneway.resilience.health import BREAKER_OPEN, Health
+from laneway.resilience.silence import Silence
 from laneway.resilience.window import CountWindow, TimeWindow, Window
 
 OPEN_TIME_DOUBLINGS = 4
@@ -75,27 +79,34 @@ class Permit:
         """Whether the breaker is still in the state in which it gave this permit."""
         return self._generation == self._breaker._generation
 
+    def hold(self) -> None:
+        """The call is held up on this side: it is not the target that keeps it waiting."""
+        if self._breaker._silence is not None:
+            self._breaker._silence.drop(self)
+
     def begin(self) -> None:
-        """The call begins only now, after it was held up on this side: its time counts from here."""
+        """The call begins only now, after it was held up: its time counts from here."""
         self._began = self._breaker._clock()
+        if self.current and self._breaker._silence is not None:
+            self._breaker._silence.add(self, self._began)
 
     def success(self) -> None:
         """The target answered; a business error is an answer, too."""
         generation, self._generation = self._generation, _SETTLED
         if generation == self._breaker._generation:
-            self._breaker._ended(self._began, failed=False)
+            self._breaker._ended(self, failed=False)
 
     def failure(self) -> None:
         """The target failed, or did not answer by the deadline."""
         generation, self._generation = self._generation, _SETTLED
         if generation == self._breaker._generation:
-            self._breaker._ended(self._began, failed=True)
+            self._breaker._ended(self, failed=True)
 
     def neutral(self) -> None:
         """The call says nothing about the target: cancelled by its caller, or turned away by a limit."""
         generation, self._generation = self._generation, _SETTLED
         if generation == self._breaker._generation:
-            self._breaker._gave_back()
+            self._breaker._gave_back(self)
 
     def settle(self, health: Health) -> None:
         """Tell the breaker how the call ended."""
@@ -131,8 +142,11 @@ class _Shared(Permit):
         """The breaker is closed no more: what comes late is counted where nobody looks."""
         self._window = CountWindow(1)
 
-    def begin(self) -> None:
+    def hold(self) -> None:
         """No call is slow where this is given."""
+
+    def begin(self) -> None:
+        """As `hold`."""
 
     def success(self) -> None:
         window = self._window
@@ -141,7 +155,7 @@ class _Shared(Permit):
 
     def failure(self) -> None:
         if self._generation == self._breaker._generation:
-            self._breaker._ended(0.0, failed=True)
+            self._breaker._ended(self, failed=True)
 
     def neutral(self) -> None:
         """Nothing was leased."""
@@ -161,7 +175,8 @@ class Breaker:
     """Stops calling a target that fails or is slow, and finds out with few probes when it works again.
 
     An open breaker becomes half-open with the first call after its open time; without calls it stays open. A
-    slow probe is a failed one.
+    slow probe is a failed one. A call that hangs, while nobody is answered, counts in the row of failures as soon as
+    it is slow; the next call finds the breaker open.
     """
 
     def __init__(
@@ -184,6 +199,7 @@ class Breaker:
         self._state = State.CLOSED
         self._generation = 0
         self._window = self._new_window()
+        self._silence: Silence | None = None  # while closed, if the policy says what hangs
         self._openings = 0  # since it was last closed
         self._until = 0.0  # open: when it ends; half-open: when the latest lease ends
         self._leased = 0
@@ -227,9 +243,15 @@ class Breaker:
         Raises:
             Unavailable: the breaker refuses (reason `BREAKER_OPEN`); `retry_after` says when it may not.
         """
-        if self._state is State.CLOSED:
-            return Permit(self, self._generation, self._clock())
         now = self._clock()
+        if self._state is State.CLOSED:
+            permit, silence = Permit(self, self._generation, now), self._silence
+            if silence is None:
+                return permit
+            if not silence.lasts(now, self._policy.consecutive_failures - self._window.row):
+                silence.add(permit, now)
+                return permit
+            self._open()  # so many calls hang that their end need not be waited for
         if now >= self._until and (self._state is State.OPEN or self._all_leased):
             self._move(State.HALF_OPEN)
         elif self._state is State.OPEN or self._all_leased:
@@ -252,9 +274,14 @@ class Breaker:
             wait = self._until - now if self._state is State.OPEN else self._policy.open_time
         return Unavailable(message, reason=BREAKER_OPEN, metadata={"target": self.target}, retry_after=wait)
 
-    def _ended(self, began: float, *, failed: bool) -> None:
+    def _ended(self, permit: Permit, *, failed: bool) -> None:
         now = self._clock()
-        slow = now - began >= self._slow_after
+        slow = now - permit._began >= self._slow_after
+        if self._silence is not None:
+            if failed:
+                self._silence.drop(permit)
+            else:
+                self._silence.end()
         if self._state is State.HALF_OPEN:
             self._probed(well=not (failed or slow))
             return
@@ -272,7 +299,9 @@ class Breaker:
             self._openings = 0
             self._move(State.CLOSED)
 
-    def _gave_back(self) -> None:
+    def _gave_back(self, permit: Permit) -> None:
+        if self._silence is not None:
+            self._silence.drop(permit)
         if self._state is State.HALF_OPEN:
             self._leased -= 1
 
@@ -298,13 +327,17 @@ class Breaker:
         before, self._state = self._state, after
         self._generation += 1
         self._leased = self._answered = 0
+        self._silence = None
         if self._shared is not None:
             self._shared.end()
             self._shared = None
         if after is State.CLOSED:
             self._window = window = self._new_window()
-            if isinstance(window, CountWindow) and not self._policy.slow_call_duration:
+            slow, row = self._policy.slow_call_duration, self._policy.consecutive_failures
+            if isinstance(window, CountWindow) and not slow:
                 self._shared = _Shared(self, self._generation, window)
+            elif slow and row and self._mode is not BreakerMode.FORCED_CLOSED:
+                self._silence = Silence(slow)
         if before is not after:
             self._tell(before, after)
 

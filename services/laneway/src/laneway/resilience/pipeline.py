@@ -176,6 +176,7 @@ class Pipeline:
 
     async def _wait(self, permit: Permit, limit: Limit, deadline: float | None) -> Permit:
         """Wait for a turn. A breaker that has opened meanwhile refuses it: what waited is no reason to call."""
+        permit.hold()
         try:
             await limit.wait(deadline)
         except BaseException as error:
