@@ -125,7 +125,10 @@ def test_a_burst_is_answered_once_it_has_come_in_or_half_a_second_after_it_began
     assert decision is not None
     assert decision.replicas > 0
     waited = AGAIN * (len(seen) - 1)
-    assert (age or 0) + waited >= SETTLES or seen[-1] == 0, "it had come in, or it was waited for long enough"
+    for_long = (age or 0) + waited > SETTLES - 1e-6
+    assert for_long or seen[-1] == 0 or decision.replicas == pool.intent.maximum, (
+        "it was there, or more could not matter"
+    )
     assert waited < SETTLES + AGAIN
     assert pool.memory.onset is None
 
