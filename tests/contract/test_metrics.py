@@ -23,7 +23,7 @@ def told() -> Iterator[Metric]:
     process, operator = Metrics(), OperatorMetrics()
     follow_pipelines(process, Pipelines())
     process.registry.register(Connections())
-    operator.follow({}, lambda: True)
+    operator.follow({}, lambda: True, lambda: True)
     for registry in (process.registry, operator.registry):
         yield from registry.collect()
 

@@ -22,6 +22,7 @@ class World:
     signals: FakeSignals
     metrics: Metrics
     leading: bool = True
+    reachable: bool = True
     poller: Poller = field(init=False)
     reporter: Reporter = field(init=False)
 
@@ -38,6 +39,7 @@ class World:
             Applier(self.cluster, self.cluster),
             self.reporter,
             leading=lambda: self.leading,
+            reachable=lambda: self.reachable,
             observe=self.metrics,
             clock=self.clock,
             sleep=self.clock.sleep,
@@ -48,6 +50,13 @@ class World:
             self.clock.advance(1)
             await self.poller.look()
             await self.reporter.flush()
+
+    def lose(self) -> None:
+        """The API server does not answer, and that is known."""
+        self.cluster.away, self.reachable = True, False
+
+    def regain(self) -> None:
+        self.cluster.away, self.reachable = False, True
 
     async def until(self, fact: Callable[[], bool], within: int = 200) -> int:
         """Look until something is so; how often that was."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from laneway.errors import Aborted, NotFound, Unavailable
-from laneway_operator.lease import DEADLINE, DURATION, Leadership
+from laneway_operator.lease import DEADLINE, DURATION, RENEWAL, Leadership
 from tests.operator.fakes import Clock
 
 
@@ -90,6 +90,21 @@ async def test_a_holder_that_cannot_renew_stops_before_another_may_begin(leases:
     clock.advance(0.1)
     assert not first.leading
     assert DEADLINE < DURATION
+
+
+async def test_an_api_server_that_does_not_answer_is_known_long_before_the_lease_is_lost(
+    leases: FakeLeases, clock: Clock
+) -> None:
+    first = contender(leases, "a", clock)
+    await first.contend()
+    assert first.reachable
+    leases.away = True
+    clock.advance(RENEWAL)
+    await first.contend()
+    assert (first.reachable, first.leading) == (False, True)
+    leases.away = False
+    await first.contend()
+    assert (first.reachable, first.leading) == (True, True)
 
 
 async def test_one_who_comes_back_leads_again_at_once(leases: FakeLeases, clock: Clock) -> None:

@@ -159,6 +159,58 @@ async def test_an_api_server_that_is_away_changes_nothing_and_is_made_up_for_whe
     assert world.cluster.scales() == [10]
 
 
+async def test_while_the_api_server_is_away_nobody_begins_to_drain(world: World) -> None:
+    await scaled_out(world, waiting=400)
+    world.signals.waiting = 0
+    world.lose()
+    await world.look(60)
+    assert not world.signals.calls
+    world.regain()
+    await world.until(lambda: world.cluster.deployments["shop", "worker"].replicas == 0)
+
+
+async def test_an_api_server_that_goes_lets_who_drains_consume_again(world: World) -> None:
+    await scaled_out(world, waiting=400)
+    world.signals.waiting = 0
+    world.signals.holds = {pod.name: 1 for pod in world.cluster.pods(("shop", "worker"))}
+    await world.until(lambda: bool(world.signals.drained))
+    world.lose()
+    await world.look(2)
+    assert not world.signals.drained
+
+
+async def test_a_pod_that_a_patch_without_an_answer_may_still_delete_stays_drained(world: World) -> None:
+    await scaled_out(world, waiting=400)
+    pods = [pod.name for pod in world.cluster.pods(("shop", "worker"))]
+    world.signals.waiting, world.signals.holds = 0, dict.fromkeys(pods[1:], 1)
+    await world.until(lambda: ("cost", pods[0], FIRST_TO_GO) in world.cluster.writes)
+    world.lose()
+    await world.look(20)
+    assert world.signals.drained == {pods[0]}
+    world.signals.waiting = 400
+    world.regain()
+    await world.look(2)
+    assert not world.signals.drained
+    assert not world.cluster.killed
+
+
+async def test_what_was_decided_while_the_api_server_was_away_is_told_when_it_is_back(world: World) -> None:
+    await scaled_out(world, waiting=400)
+    world.signals.waiting = 0
+    await world.look(2)
+    world.lose()
+    await world.look(90)
+    away_until = world.clock.now
+    world.signals.waiting = 400
+    world.regain()
+    await world.look()
+    [event] = [each for each in world.cluster.events if each["reason"] == "ClusterUnknown"]
+    assert "nothing scales in while the cluster does not answer" in event["message"]
+    assert event["type"] == "Warning"
+    assert world.clock.now - away_until <= 3
+    assert world.cluster.condition("ScalingActive") == ("True", "Active")
+
+
 async def test_a_scale_that_is_refused_is_said_until_it_is_not(world: World) -> None:
     world.cluster.add(pool())
     world.signals.waiting, world.cluster.forbidden = 400, "admission webhook `freeze` denied the request"

@@ -154,7 +154,7 @@ async def test_everything_that_is_known_of_a_pool_is_in_its_status(busy: World) 
 
 
 async def test_every_input_and_decision_is_a_metric(busy: World) -> None:
-    busy.metrics.follow(busy.poller.outcomes, lambda: True)
+    busy.metrics.follow(busy.poller.outcomes, lambda: True, lambda: True)
     await busy.look(2)
     told = {
         each.name.removeprefix("laneway_operator_pool_"): [(sample.labels, sample.value) for sample in each.samples]
@@ -176,7 +176,7 @@ EVERY = {
 
 
 async def test_what_the_operator_does_is_a_metric(world: World) -> None:
-    world.metrics.follow(world.poller.outcomes, lambda: True)
+    world.metrics.follow(world.poller.outcomes, lambda: True, lambda: True)
     world.cluster.add(pool())
     world.signals.waiting = 400
     await world.look()

@@ -78,11 +78,13 @@ class Applier:
         decision = task.decision
         if task.signals is None:
             return
-        if decision.undrain:
-            spared = {pod.name for pod in task.pods if pod.cost == FIRST_TO_GO} & set(decision.undrain)
-            for pod in sorted(spared):
+        marked = {pod.name for pod in task.pods if pod.cost == FIRST_TO_GO}.intersection(decision.undrain)
+        if unmarked := [pod for pod in decision.undrain if pod not in marked]:
+            await task.signals.undrain(task.source, unmarked)
+        if marked:  # a patch without an answer may still delete them: they consume when their mark is surely gone
+            for pod in sorted(marked):
                 await self._set_cost(task, pod, None)
-            await task.signals.undrain(task.source, decision.undrain)
+            await task.signals.undrain(task.source, sorted(marked))
         if decision.drain:
             await task.signals.drain(task.source, decision.drain)
 

@@ -27,6 +27,8 @@ from laneway.errors import (
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3, sock_read=5)
+_LEASE_TIMEOUT = aiohttp.ClientTimeout(total=3)
+"""A renewal is also how a silent API server is noticed."""
 _CONNECTIONS = 32
 """At most: more than `poller` and `report` use at once, so that the lease is never behind them."""
 
@@ -124,7 +126,7 @@ class Api:
 
     async def __aenter__(self) -> "Api":
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, trust_env=False)
+        self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -173,11 +175,12 @@ class Api:
 
     async def _call(self, verb: str, resource: str, path: str, body: object = None) -> Mapping[str, Any]:
         begin, code = time.monotonic(), 0
+        timeout = _LEASE_TIMEOUT if resource == "leases" else _TIMEOUT
         try:
-            code, text = await self._send(verb, path, body)
+            code, text = await self._send(verb, path, body, timeout)
             if code == HTTPStatus.UNAUTHORIZED:  # the token has been renewed on disk
                 self._credentials = None
-                code, text = await self._send(verb, path, body)
+                code, text = await self._send(verb, path, body, timeout)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"The API server does not answer ({type(error).__name__}).") from error
         finally:
@@ -186,7 +189,7 @@ class Api:
             raise _error(code, f"{verb.upper()} {path}", text)
         return json.loads(text)  # type: ignore[no-any-return]
 
-    async def _send(self, verb: str, path: str, body: object) -> tuple[int, str]:
+    async def _send(self, verb: str, path: str, body: object, timeout: aiohttp.ClientTimeout) -> tuple[int, str]:
         assert self._session is not None  # noqa: S101 entered
         if self._credentials is None:
             self._credentials = self.find()
@@ -195,7 +198,8 @@ class Api:
         headers = {**known.headers, "Content-Type": kind, "Accept": "application/json"}
         data = None if body is None else json.dumps(body)
         url = known.server + path
-        async with self._session.request(verb, url, data=data, headers=headers, ssl=known.tls) as response:
+        request = self._session.request(verb, url, data=data, headers=headers, ssl=known.tls, timeout=timeout)
+        async with request as response:
             return response.status, await response.text()
 
 

@@ -20,8 +20,8 @@ DURATION = 15.0
 """Seconds that others wait, from the last change that they saw, before they take over."""
 DEADLINE = 10.0
 """Seconds after its last renewal at which a holder stops deciding."""
-RENEWAL = 4.0
-"""Seconds between renewals."""
+RENEWAL = 2.0
+"""Seconds between renewals, each of which is also a look whether the API server answers."""
 LOOK = 1.0
 """Seconds between looks of one who stands by, or whose renewal failed."""
 
@@ -60,6 +60,12 @@ class Leadership:
         self._clock = clock
         self._renewed_at: float | None = None
         self._seen: _Seen | None = None
+        self._refused_at: float | None = None
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the API server answered when it was asked last."""
+        return self._refused_at is None
 
     @property
     def leading(self) -> bool:
@@ -83,12 +89,21 @@ class Leadership:
         except (Aborted, AlreadyExists):
             held = False  # another was quicker
         except LanewayError as error:
-            log.warning("the lease cannot be renewed", extra={"cause": error.message})
+            self._refuse(error)
             return False
+        if self._refused_at is not None:
+            log.info("the API server answers", extra={"after": f"{self._clock() - self._refused_at:.1f} s"})
+            self._refused_at = None
         self._renewed_at = begin if held else None
         if led != held:
             log.info("leading" if held else "standing by", extra={"identity": self._identity})
         return held
+
+    def _refuse(self, error: LanewayError) -> None:
+        if self._refused_at is None:
+            said = "the API server does not renew the lease; until it does, nothing scales in, and soon nothing at all"
+            log.warning(said, extra={"cause": error.message})
+            self._refused_at = self._clock()
 
     async def _acquire(self) -> bool:
         try:

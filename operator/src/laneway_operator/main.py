@@ -53,9 +53,10 @@ async def run(settings: Settings, find: Callable[[], Credentials] = find_credent
             Applier(api, watch),
             reporter,
             leading=lambda: watch.synced.is_set() and leadership.leading,
+            reachable=lambda: leadership.reachable,
             observe=metrics,
         )
-        metrics.follow(poller.outcomes, lambda: leadership.leading)
+        metrics.follow(poller.outcomes, lambda: leadership.leading, lambda: leadership.reachable)
         with serve_admin(health, metrics.render, host=settings.host, port=settings.admin_port):
             try:
                 await _until_watched(api)

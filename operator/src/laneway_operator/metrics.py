@@ -47,9 +47,11 @@ class Metrics:
         """A broker's pools were all decided about."""
         self._rounds.of().observe(seconds)
 
-    def follow(self, outcomes: Mapping[Key, Outcome], leading: Callable[[], bool]) -> None:
-        """From now on tell of these outcomes, and of whether this operator decides."""
-        self.registry.register(_Pools(outcomes, leading))
+    def follow(
+        self, outcomes: Mapping[Key, Outcome], leading: Callable[[], bool], reachable: Callable[[], bool]
+    ) -> None:
+        """From now on tell of these outcomes, of whether this operator decides, and whether the API server answers."""
+        self.registry.register(_Pools(outcomes, {"leader": leading, "api_reachable": reachable}))
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The exposition of `/metrics` and its media type, for what a reader accepts."""
@@ -58,17 +60,18 @@ class Metrics:
 
 
 class _Pools(Collector):
-    def __init__(self, outcomes: Mapping[Key, Outcome], leading: Callable[[], bool]) -> None:
+    def __init__(self, outcomes: Mapping[Key, Outcome], truths: Mapping[str, Callable[[], bool]]) -> None:
         self._outcomes = outcomes
-        self._leading = leading
+        self._truths = truths
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        leader = _family("leader")
-        leader.add_metric((), float(self._leading()))
-        yield leader
+        for name, holds in self._truths.items():
+            family = _family(name)
+            family.add_metric((), float(holds()))
+            yield family
         outcomes = dict(self._outcomes)
         for name, value in _GAUGES.items():
             family = _family(f"pool_{name}")

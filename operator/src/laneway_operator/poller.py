@@ -71,7 +71,10 @@ class _Known:
 
 
 class Poller:
-    """Looks at all pools while `leading` says that this operator decides."""
+    """Looks at all pools while `leading` says that this operator decides.
+
+    Nothing scales in while the cluster's API server is not `reachable`.
+    """
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class Poller:
         reporter: Reporter,
         *,
         leading: Callable[[], bool],
+        reachable: Callable[[], bool] = lambda: True,
         observe: Observer,
         decide: Decide = decide,
         clock: Callable[[], float] = time.time,
@@ -91,6 +95,7 @@ class Poller:
         self._applier = applier
         self._reporter = reporter
         self._leading = leading
+        self._reachable = reachable
         self._observe = observe
         self._decide = decide
         self._clock = clock
@@ -253,7 +258,8 @@ class Poller:
         if known is None or known.uid != job.resource.uid or not self._leading():
             return None
         now = self._clock()
-        decision, memory = self._decide(job.plan.intent, _observation(job, reading), known.memory, now)
+        observation = _observation(job, reading, stale=not self._reachable())
+        decision, memory = self._decide(job.plan.intent, observation, known.memory, now)
         self._known[job.resource.key] = replace(known, memory=memory)
         outcome = Outcome(
             resource=job.resource,
@@ -323,12 +329,13 @@ def _remembered(resource: Resource) -> Memory:
     return Memory(service_seconds=service or None, startup_seconds=start or None, slots=learned.get("slotsPerPod"))
 
 
-def _observation(job: _Job, reading: Reading | Unknown) -> Observation:
+def _observation(job: _Job, reading: Reading | Unknown, *, stale: bool) -> Observation:
     return Observation(
         reading=reading,
         replicas=job.deployment.replicas,
         pods=_pods(job.pods),
         rollout=job.deployment.rollout,
+        stale=stale,
     )
 
 

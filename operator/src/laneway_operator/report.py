@@ -31,7 +31,15 @@ MOST_EVENTS = 1000
 
 _QUIET = frozenset({Reason.STEADY, Reason.REMEMBERED, Reason.FLOOR})
 _WARNINGS = frozenset(
-    {Reason.UNKNOWN, Reason.FALLBACK, Reason.INEFFECTIVE, Reason.BREAKERS_OPEN, Reason.CEILING, Reason.OVERDUE}
+    {
+        Reason.UNKNOWN,
+        Reason.STALE,
+        Reason.FALLBACK,
+        Reason.INEFFECTIVE,
+        Reason.BREAKERS_OPEN,
+        Reason.CEILING,
+        Reason.OVERDUE,
+    }
 )
 
 
@@ -102,7 +110,10 @@ class Reporter:
             if self._due:
                 await self._surviving(self._write(self._due.pop(next(iter(self._due)))))
             elif self._events:
-                await self._surviving(self._kube.create_event(*self._events.popleft()))
+                event = self._events.popleft()
+                if not await self._surviving(self._kube.create_event(*event)):
+                    self._events.appendleft(event)
+                    return
             elif self._numbers and self._may_write_numbers():
                 await self._surviving(self._write(self._numbers.pop(next(iter(self._numbers)))))
             else:
@@ -116,12 +127,14 @@ class Reporter:
         self._numbers_from = max(self._numbers_from, now - 1) + 1 / NUMBERS_PER_SECOND
         return True
 
-    async def _surviving(self, write: Awaitable[None]) -> None:
-        """An API server that is away hears of a status at the next look; an Event is lost, and in the log."""
+    async def _surviving(self, write: Awaitable[None]) -> bool:
+        """Whether the API server has heard it, or never will; one that is away hears it when something is told next."""
         try:
             await write
         except LanewayError as error:
             log.warning("not written", extra={"cause": error.message})
+            return not error.transient
+        return True
 
     def _remembered(self, resource: Resource) -> _Told:
         told = self._told.get(resource.key)

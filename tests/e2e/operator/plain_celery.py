@@ -87,6 +87,7 @@ class Producer:
     """Sends tasks, and reads what the workers left on record."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._app = Celery("producer", broker=url, set_as_current=False)
         self._app.conf.broker_connection_retry = False
         self.client = redis.Redis.from_url(url)

@@ -49,9 +49,11 @@ def observations(draw: st.DrawFn) -> tuple[float, Observation]:
     pods = tuple(Pod(name=name, created_at=draw(st.floats(0, 1000)), ready=draw(st.booleans()), fixed=draw(st.booleans()))
                  for name in sorted(there))  # fmt: skip
     replicas = draw(st.integers(0, 30))
-    rollout = draw(st.booleans())
+    rollout, stale = draw(st.booleans()), draw(st.booleans())
     if draw(st.integers(0, 4)) == 0:
-        return after, Observation(reading=Unknown(at=0, reason="Away."), replicas=replicas, pods=pods, rollout=rollout)
+        return after, Observation(
+            reading=Unknown(at=0, reason="Away."), replicas=replicas, pods=pods, rollout=rollout, stale=stale
+        )
     workers = tuple(
         WorkerReading(pod=name, slots=draw(st.integers(1, 16)), draining=draw(st.booleans()),
                       breakers_open=draw(st.integers(0, 1)),
@@ -64,7 +66,7 @@ def observations(draw: st.DrawFn) -> tuple[float, Observation]:
         unacked=draw(counts), orphans=draw(st.integers(0, 3)), basic=draw(st.booleans()) and not workers,
         finished=draw(counts), held_seconds=draw(seconds),
     )  # fmt: skip
-    return after, Observation(reading=reading, replicas=replicas, pods=pods, rollout=rollout)
+    return after, Observation(reading=reading, replicas=replicas, pods=pods, rollout=rollout, stale=stale)
 
 
 @settings(max_examples=100, deadline=None)
@@ -93,6 +95,9 @@ def test_every_decision_is_safe(intent: Intent, seen: list[tuple[float, Observat
         if decision.look_again is not None:
             assert observation.replicas == decision.replicas == 0, "only a pool of zero is waited for"
             assert not (decision.drain or decision.undrain or decision.remove)
+        if observation.stale:
+            assert fewer <= 0, "nothing scales in on an old look"
+            assert not decision.drain
         workers = {worker.pod: worker for worker in reading.workers}
         for name in decision.remove:
             worker = workers.get(name)

@@ -64,7 +64,7 @@ def scaling_active(intent: Intent, reason: Reason, message: str) -> Fact:
     """Whether decisions are applied."""
     if intent.mode is not Mode.ACTIVE:
         return Fact(holds=False, reason=intent.mode.value, message=f"spec.mode is {intent.mode.value}.")
-    if reason in (Reason.UNKNOWN, Reason.INEFFECTIVE, Reason.BREAKERS_OPEN):
+    if reason in (Reason.UNKNOWN, Reason.STALE, Reason.INEFFECTIVE, Reason.BREAKERS_OPEN):
         return Fact(holds=False, reason=reason.value, message=message)
     if intent.consume is Consume.PAUSED:
         return Fact(holds=True, reason="ConsumePaused", message="Consumption is paused: what waits asks for no pods.")

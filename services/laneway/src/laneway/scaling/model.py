@@ -217,12 +217,16 @@ class Pod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """A pool at one moment: `replicas` is what its Deployment asks for, `pods` are there."""
+    """A pool at one moment: `replicas` is what its Deployment asks for, `pods` are there.
+
+    `stale` is whether all this may be old: who keeps it does not answer.
+    """
 
     reading: Reading | Unknown
     replicas: int
     pods: tuple[Pod, ...] = ()
     rollout: bool = False
+    stale: bool = False
 
     @property
     def ready(self) -> int:
@@ -245,6 +249,8 @@ class Reason(StrEnum):
     """More pods brought no more throughput."""
     BREAKERS_OPEN = "BreakersOpen"
     ROLLOUT = "RolloutInProgress"
+    STALE = "ClusterUnknown"
+    """The cluster does not answer: what is known of its pods may be old."""
     ORPHANS = "UnackedWithoutOwner"
     PAUSED = "Paused"
     CEILING = "AtMaximum"

@@ -251,6 +251,9 @@ def _may_shrink(intent: Intent, observation: Observation, memory: Memory, curren
     if intent.mode is Mode.PAUSED_IN:
         said = f"{goal.desired} would do, but the pool is PausedIn."
         return Goal(current, Reason.PAUSED, said, may_scale_in=False)
+    if observation.stale:
+        said = f"{goal.desired} would do; nothing scales in while the cluster does not answer."
+        return Goal(current, Reason.STALE, said, may_scale_in=False)
     if observation.rollout:
         said = f"{goal.desired} would do; nothing scales in during a rollout."
         return Goal(current, Reason.ROLLOUT, said, may_scale_in=False)

@@ -114,6 +114,7 @@ def _pool(name: str, meaning: str) -> Described:
 
 _OPERATOR = (
     _operator("leader", "", "1 where this operator decides"),
+    _operator("api_reachable", "", "1 where the API server answered when the lease was last renewed or looked at"),
     _operator("decisions_total", "reason", "Decisions by reason"),
     _operator("scales_total", "direction", "Scales that were patched: out or in"),
     _seconds("laneway_operator_round_seconds", "", _CALL_SECONDS,
