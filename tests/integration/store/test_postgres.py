@@ -5,12 +5,13 @@ import uuid
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.engine import make_url
 
 from laneway.errors import ConfigurationError
-from laneway.store import Store, VersionConflict, Write, events, inbox, migrations
+from laneway.store import DuplicateKey, Store, VersionConflict, Write, events, inbox, migrations
 from laneway.store.events import NEW, NewEvent
+from tests.fixtures.roles import until
 
 _APPEND = """
     INSERT INTO events (event_id, stream, version, type, payload, metadata, recorded_at)
@@ -113,6 +114,38 @@ async def test_neither_a_service_nor_a_superuser_can_change_what_has_happened(po
             admin.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
             admin.execute(f"DROP OWNED BY {role}")
             admin.execute(f"DROP ROLE {role}")
+
+
+async def test_a_transaction_does_not_wait_for_a_loop_that_is_busy(
+    postgres_store: Store, migrated_postgres_url: str
+) -> None:
+    await postgres_store.commit([inbox.record("known", "Ship", 1.0)])
+    touch = update(inbox.inbox).where(inbox.inbox.c.message_id == "known").values(processed_at=3.0)
+    writes = [inbox.record("new", "Ship", 1.0), Write(touch, expect=1)]
+    with (
+        psycopg.connect(migrated_postgres_url) as holder,
+        psycopg.connect(migrated_postgres_url, autocommit=True) as looking,
+    ):
+        holder.execute("UPDATE inbox SET processed_at = 2")
+        commit = asyncio.create_task(postgres_store.commit(writes))
+        while not looking.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+            await asyncio.sleep(0.01)
+        holder.rollback()
+        # No turn of the loop from here on.
+        until(lambda: looking.execute("SELECT 1 FROM inbox WHERE message_id = 'new' AND processed_at = 1").fetchall())
+    await commit
+
+
+async def test_a_refused_commit_of_many_statements_is_one_error_and_no_line_in_the_log(
+    postgres_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    await postgres_store.commit([inbox.record("known", "Ship", 1.0)])
+    more = [inbox.record(f"m-{at}", "S" * 10_000, 1.0) for at in range(100)]
+    for _ in range(5):
+        with pytest.raises(DuplicateKey, match="known was processed before"):
+            await postgres_store.commit([inbox.record("known", "Ship", 1.0), *more])
+    assert not await inbox.seen(postgres_store, "m-0")
+    assert caplog.records == []
 
 
 async def test_commits_that_wait_at_the_same_time_go_together(postgres_store: Store) -> None:

@@ -1,14 +1,16 @@
 """PostgreSQL on psycopg: a pool of connections, and each commit one pipeline.
 
-A commit sends BEGIN and all its statements at once, checks the numbers of changed rows when they are back, and then
-sends COMMIT: two round trips however much was written, and one for a row that is inserted or not. Commits that wait at
-the same time share one transaction; when any of them fails, or waits for a lock, nothing was done and each runs alone.
-Reads commit themselves.
+A commit sends BEGIN, all its statements and COMMIT at once: PostgreSQL itself checks the numbers of changed rows
+(`expectations.py`), so that no transaction waits for this side, however busy its event loop is. Only where it cannot,
+or where the connection may be dead, the numbers are checked here, and COMMIT is a second round trip. Commits that wait
+at the same time share one transaction; when any of them fails, or waits for a lock, nothing was done and each runs
+alone. Reads commit themselves.
 """
 
 import asyncio
 import select
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,12 +18,12 @@ from typing import Any, Self
 import psycopg
 import psycopg_pool
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Executable, Insert
+from sqlalchemy import Executable
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
 
 from laneway.errors import Internal, LanewayError
-from laneway.store import location
+from laneway.store import expectations, location
 from laneway.store.compile import Compiler, Prepared, Row
 from laneway.store.engine import Step
 from laneway.store.groups import Groups
@@ -162,11 +164,7 @@ class PostgresEngine:
         self._counted(1)
 
     async def _commit_one(self, connection: Connection, steps: Sequence[Step]) -> None:
-        """A row that is inserted or not needs no transaction around it: one round trip.
-
-        Unless the server has said something on the idle connection: that may be its last word, and with a BEGIN it
-        is known what was lost.
-        """
+        """A row that is inserted or not needs no transaction around it."""
         if not _is_one_row(steps) or _has_spoken(connection):
             return await self._commit(connection, steps)
         [(prepared, write)] = steps
@@ -193,6 +191,43 @@ class PostgresEngine:
         self._commits += commits
 
     async def _commit(self, connection: Connection, steps: Sequence[Step], begin: Sequence[str] = ("BEGIN",)) -> None:
+        """In one round trip, if that may be.
+
+        Not if the server has said something on the idle connection: that may be its last word, and with a COMMIT of
+        its own it is known what was lost.
+        """
+        checked = [expectations.checked(step, number) for number, step in enumerate(steps)]
+        whole = [prepared for prepared in checked if prepared is not None]
+        if len(whole) < len(steps) or _has_spoken(connection):
+            await self._commit_looking_on(connection, steps, begin)
+        else:
+            await self._commit_at_once(connection, steps, whole, begin)
+
+    async def _commit_at_once(
+        self, connection: Connection, steps: Sequence[Step], checked: Sequence[Prepared], begin: Sequence[str]
+    ) -> None:
+        try:
+            async with connection.pipeline() as pipeline:
+                try:
+                    for statement in begin:
+                        await connection.execute(statement)
+                    for prepared in checked:
+                        await send(connection, prepared)
+                    await connection.execute("COMMIT")
+                except psycopg.Error:
+                    with suppress(psycopg.Error):  # of each that was sent behind the one that failed, and not run
+                        await pipeline.sync()
+                    raise
+        except psycopg.Error as error:
+            if (missed := expectations.missed(error)) is not None:
+                number, changed = missed
+                prepared, write = steps[number]
+                write.check(len(prepared.parameters) - 1 + changed)
+            raise _translated(error, lost=_CommitUnknown if connection.broken else StoreUnavailable) from error
+        finally:
+            await self.give_back(connection)
+
+    async def _commit_looking_on(self, connection: Connection, steps: Sequence[Step], begin: Sequence[str]) -> None:
         lost: type[StoreUnavailable] = _LostBefore
         try:
             async with connection.pipeline() as pipeline:
@@ -280,7 +315,7 @@ def _merged(group: Sequence[Sequence[Step]]) -> Iterator[Step]:
     for turn in range(max(map(len, group))):
         inserts: dict[tuple[str, bool], list[Step]] = {}
         for prepared, write in (steps[turn] for steps in group if turn < len(steps)):
-            if _one_row_each(write):
+            if expectations.one_row_each((prepared, write)):
                 inserts.setdefault((prepared.sql, write.expect is None), []).append((prepared, write))
             else:
                 yield prepared, write
@@ -297,12 +332,7 @@ def _has_spoken(connection: Connection) -> bool:
 
 
 def _is_one_row(steps: Sequence[Step]) -> bool:
-    return len(steps) == 1 and len(steps[0][0].parameters) == 1 and _one_row_each(steps[0][1])
-
-
-def _one_row_each(write: Write) -> bool:
-    statement = write.statement
-    return isinstance(statement, Insert) and statement.select is None and write.expect in (None, len(write.rows))
+    return len(steps) == 1 and len(steps[0][0].parameters) == 1 and expectations.one_row_each(steps[0])
 
 
 async def send(connection: Connection, statement: Prepared) -> psycopg.AsyncCursor[tuple[Any, ...]]:
