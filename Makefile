@@ -8,7 +8,7 @@ MEMBERS := services/laneway services operator
 PROMTOOL := v0.53.3
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-faults chaos e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-twin bench-resilience bench-operator bench-operator-cluster promtool protos dev-cluster breaking golden lock sbom setup clean
+.PHONY: help up demo test test-faults keys chaos e2e e2e-operator lint types bench bench-sync bench-async bench-walk bench-lanes bench-twin bench-resilience bench-operator bench-operator-cluster promtool protos dev-cluster breaking golden lock sbom setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ e2e-operator: $(READY) ## the operator on a real cluster, with the shop and with
 
 test-faults: $(READY) ## outages, overload and kills: nothing multiplies, nothing is lost
 	@$(BIN)/pytest tests/faults $(ARGS)
+
+keys: $(READY) ## ten duplicates of each key at once while processes are killed, in any size: KEYS=10000 KILLS=100
+	@KEYS=$(or $(KEYS),10000) KILLS=$(or $(KILLS),100) $(BIN)/pytest tests/faults/test_keys.py $(ARGS)
 
 chaos: $(READY) ## orders while all goes wrong, in any size: ORDERS=1000 KILLS=20 SEED=7
 	@$(BIN)/python -m tests.chaos.run
