@@ -1,6 +1,8 @@
 """Statements become SQL once for each shape, and their values follow them."""
 
+import gc
 import sqlite3
+from typing import Any
 
 import psycopg
 import pytest
@@ -114,6 +116,51 @@ def test_textual_sql_takes_names_from_the_result(sqlite: Compiler) -> None:
 
     assert query.parameters == [(1,)]
     assert query.shape.rows([("a", None), ("b", None)], [(1, "x%")])[0].b == "x%"
+
+
+ANEW = iter(range(1_000))
+KNOWN: list[tuple[Any, list[dict[str, Any]]]] = [
+    (insert(lamps), [{"name": "a", "id": 1}, {"id": 2, "name": "b"}]),
+    (insert(lamps).values(lit=True), [{"id": 1, "wiring": {"a": 1}}]),
+    (update(lamps).where(lamps.c.id == bindparam("of_id")), [{"of_id": 1, "name": "a"}]),
+    (update(lamps).where(lamps.c.name == "old").values(name="new"), []),
+    (select(lamps.c.id).where(lamps.c.lit == bindparam("is_lit", type_=lamps.c.lit.type)), [{"is_lit": True}]),
+    (text("SELECT :a, :b, :a"), [{"a": 1, "b": 2}]),
+    (
+        insert_once(lamps).on_conflict_do_update(
+            index_elements=["id"], set_={"name": "new"}, where=lamps.c.name == bindparam("old")
+        ),
+        [{"id": 1, "lit": False, "old": "old"}],
+    ),
+]
+
+
+@pytest.mark.parametrize("place", range(len(KNOWN)))
+def test_a_statement_that_is_known_gets_the_values_of_each_time(sqlite: Compiler, place: int) -> None:
+    statement, rows = KNOWN[place]
+    first, _, again = (sqlite.prepare(statement, rows) for _ in range(3))
+    turned = [{name: row[name] for name in reversed(row)} for row in rows]
+
+    assert any(sqlite._plans[statement].values())
+    assert (again.sql, list(again.parameters)) == (first.sql, list(first.parameters))
+    assert list(sqlite.prepare(statement, turned).parameters) == list(first.parameters)
+    if rows:
+        others = [{name: rows[-1][name] for name in row} for row in rows[:1]]
+        assert list(sqlite.prepare(statement, others).parameters) == [first.parameters[-1]]
+
+
+def test_a_value_that_is_made_for_each_time_is(sqlite: Compiler) -> None:
+    query = select(lamps.c.id).where(lamps.c.id == bindparam("next", callable_=lambda: next(ANEW)))
+
+    assert [sqlite.prepare(query).parameters for _ in range(4)] == [[(0,)], [(1,)], [(2,)], [(3,)]]
+
+
+def test_what_nobody_has_any_more_is_not_kept(sqlite: Compiler) -> None:
+    for name in "abc":
+        sqlite.prepare(select(lamps.c.id).where(lamps.c.name == name))
+    gc.collect()
+
+    assert len(sqlite._plans) == 1, "what the compiled one was made of"
 
 
 def test_an_in_list_takes_one_row(sqlite: Compiler) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, cast
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import ClauseElement, Executable
 from sqlalchemy.engine import Dialect
@@ -88,12 +89,43 @@ class _Compiled:
     defaults: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the value of one parameter comes from: a row's value of that name, or what the statement itself has."""
+
+    name: str | None
+    own: Any
+    process: Callable[[Any], Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a statement that has been seen before gets its values, without SQLAlchemy's help."""
+
+    sql: str
+    places: Sequence[_Place]
+    shape: Shape
+
+    def prepared(self, rows: Sequence[Mapping[str, object]]) -> Prepared:
+        return Prepared(self.sql, [self._parameters(row) for row in rows or ({},)], self.shape)
+
+    def _parameters(self, row: Mapping[str, object]) -> Parameters:
+        values = []
+        for place in self.places:
+            value = place.own if place.name is None else row[place.name]
+            values.append(value if place.process is None else place.process(value))
+        return tuple(values)
+
+
 class Compiler:
     """Statements for one dialect of positional parameters. Belongs to one thread."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self._known: dict[object, _Compiled] = {}
+        # By the statement itself: most are made once, and finding out what SQLAlchemy knows of one costs more than
+        # running it.
+        self._plans: WeakKeyDictionary[Executable, dict[tuple[str, ...], _Plan | None]] = WeakKeyDictionary()
 
     def prepare(self, statement: Executable, rows: Sequence[Mapping[str, object]] = ()) -> Prepared:
         """The statement with its values.
@@ -101,6 +133,15 @@ class Compiler:
         Args:
             rows: values of named parameters and, in an insert or update, of columns; each row has the same names.
         """
+        plans = self._plans.setdefault(statement, {})
+        names = tuple(rows[0]) if rows else ()
+        if names in plans and (plan := plans[names]) is not None:
+            return plan.prepared(rows)
+        return self._prepare(statement, rows, plans)
+
+    def _prepare(
+        self, statement: Executable, rows: Sequence[Mapping[str, object]], plans: dict[tuple[str, ...], _Plan | None]
+    ) -> Prepared:
         element = cast(ClauseElement, statement)
         names = sorted(rows[0]) if rows else []
         cache_key = element._generate_cache_key()
@@ -119,6 +160,11 @@ class Compiler:
             else:
                 parameters.append(_positional(found.compiled, values))
         if not expanded:
+            given = tuple(rows[0]) if rows else ()
+            if given not in plans:
+                plans[given] = None  # many are run once
+            elif not collected and not _asks_each_time(found, cache_key):
+                plans[given] = _plan(found, values, names)
             return Prepared(found.compiled.string, parameters, found.shape)
         if len(expanded) > 1:
             raise Internal("A statement with an IN list takes one row of values; write one statement for each.")
@@ -153,6 +199,24 @@ class Compiler:
             for name in state.positiontup or ()
         )
         return Prepared(state.statement, [parameters], found.shape)
+
+
+def _asks_each_time(found: _Compiled, cache_key: Any) -> bool:
+    """Whether a value comes from a function, which is called for each execution."""
+    own = cache_key.bindparams if cache_key else found.compiled.bind_names
+    return any(each.callable for each in own) or any(each.is_callable for each in found.defaults.values())
+
+
+def _plan(found: _Compiled, values: Mapping[str, Any], names: Sequence[str]) -> _Plan:
+    """`values` are those of one row, by the names of the parameters, which are not always the keys of the row."""
+    processors, keys = found.compiled._bind_processors, {}
+    for parameter, name in found.compiled.bind_names.items():
+        keys[name] = next((key for key in (parameter.key, name) if key in names), None)
+    places = [
+        _Place(keys[name], None if keys[name] else values[name], cast(Any, processors.get(name)))
+        for name in found.compiled.positiontup or ()
+    ]
+    return _Plan(found.compiled.string, places, found.shape)
 
 
 def _positional(compiled: SQLCompiler, values: Mapping[str, Any]) -> Parameters:

@@ -5,7 +5,7 @@ the broker.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any
 
@@ -111,7 +111,7 @@ class QueueCounts:
 
 def insert(messages: Sequence[OutboxMessage]) -> Write:
     """Write messages; an id that exists is a `DuplicateKey`."""
-    rows = [{**asdict(each), "headers": dict(each.headers), "turn": _turn_at_first(each)} for each in messages]
+    rows = [{**_row(each), "headers": dict(each.headers), "turn": _turn_at_first(each)} for each in messages]
     return Write(_INSERT, rows, expect=len(rows))
 
 
@@ -181,6 +181,10 @@ def park(id: str, attempt: int, error: str, now: float) -> Write:
     return Write(statement.values(parked_at=now, attempts=attempt, error=error))
 
 
+def _row(message: OutboxMessage) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in _NAMES}
+
+
 def _turn_at_first(message: OutboxMessage) -> int:
     return Turn.FREE if message.order_key is None else Turn.NEW
 
@@ -188,7 +192,8 @@ def _turn_at_first(message: OutboxMessage) -> int:
 _MOMENT = 5.0
 """Seconds; a message that is due later than that was postponed for a reason."""
 
-COLUMNS = tuple(outbox.c[each.name] for each in fields(OutboxMessage))
+_NAMES = tuple(each.name for each in fields(OutboxMessage))
+COLUMNS = tuple(outbox.c[name] for name in _NAMES)
 """What a message is read from: a newer revision may have more."""
 
 _INSERT = outbox.insert()

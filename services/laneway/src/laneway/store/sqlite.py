@@ -23,7 +23,7 @@ from laneway.store import location
 from laneway.store.compile import Compiler, Prepared, Row
 from laneway.store.engine import Step
 from laneway.store.transaction import Dialect, StoreUnavailable, Write, ended
-from laneway.store.writer import PATIENCE, Work, Writer, begin_immediate, translated
+from laneway.store.writer import PATIENCE, Job, Outcome, Work, Writer, begin_immediate, deliver, translated
 
 _READERS = 4
 
@@ -198,35 +198,54 @@ class SqliteTransaction:
 
 
 class _Readers:
-    """Threads with a connection each, opened when first used."""
+    """Threads with a connection each, opened when first used.
+
+    What one round of the loop reads goes to one thread together: waking it costs more than most reads.
+    """
 
     def __init__(self, file: Path, count: int) -> None:
         self._file = file
         self._own = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="laneway-sqlite-reader")
+        self._asked: list[Job] = []
         self._closed = False
 
     async def run(self, work: Work[list[Row]]) -> list[Row]:
         if self._closed:
             raise StoreUnavailable("The store is closed.")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, work)
+        loop = asyncio.get_running_loop()
+        job = Job(work, True, loop, loop.create_future())
+        if not self._asked:
+            loop.call_soon(self._hand_over)
+        self._asked.append(job)
+        rows: list[Row] = await job.future
+        return rows
 
     async def close(self) -> None:
         self._closed = True
+        self._hand_over()
         await asyncio.to_thread(self._threads.shutdown)
         for connection in self._connections:
             connection.close()
 
-    def _read(self, work: Work[list[Row]]) -> list[Row]:
+    def _hand_over(self) -> None:
+        if self._asked:
+            asked, self._asked = self._asked, []
+            self._threads.submit(self._serve, asked)
+
+    def _serve(self, jobs: Sequence[Job]) -> None:
+        deliver([self._read(job) for job in jobs if not job.future.cancelled()])
+
+    def _read(self, job: Job) -> Outcome:
         try:
             if not hasattr(self._own, "connection"):
                 self._own.connection = connect(self._file)
                 self._own.connection.execute("PRAGMA query_only=ON")
                 self._connections.append(self._own.connection)
-            return work(self._own.connection)
-        except sqlite3.Error as error:
-            raise translated(error) from error
+            return Outcome(job, job.work(self._own.connection))
+        except Exception as error:
+            return Outcome(job, error=translated(error))
 
 
 def read(connection: sqlite3.Connection, query: Prepared) -> list[Row]:

@@ -30,7 +30,9 @@ _UNIQUE = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_C
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
+    """Work that somebody waits for; `alone` is outside any group and any transaction."""
+
     work: Work[Any]
     alone: bool
     loop: asyncio.AbstractEventLoop
@@ -38,8 +40,10 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    job: _Job
+class Outcome:
+    """How it went."""
+
+    job: Job
     value: object = None
     error: BaseException | None = None
 
@@ -51,8 +55,9 @@ class Writer:
         self.batches = 0
         self.commits = 0
         self._connect = connect
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._held: deque[_Job | None] = deque()
+        self._posted: list[Job | None] = []
+        self._jobs: SimpleQueue[list[Job | None]] = SimpleQueue()
+        self._held: deque[Job | None] = deque()
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="laneway-sqlite", daemon=True)
 
@@ -71,21 +76,32 @@ class Writer:
         return result
 
     def post(self, work: Work[Any], *, alone: bool) -> asyncio.Future[Any]:
-        """Like `run`, without waiting. Work is done in the order in which it was posted."""
+        """Like `run`, without waiting. Work is done in the order in which it was posted.
+
+        What one round of the loop posts goes to the thread together: waking it costs more than most commits.
+        """
         if self._closed:
             raise StoreUnavailable("The store is closed.")
         loop = asyncio.get_running_loop()
-        job = _Job(work, alone, loop, loop.create_future())
-        self._jobs.put(job)
+        job = Job(work, alone, loop, loop.create_future())
+        if not self._posted:
+            loop.call_soon(self._hand_over)
+        self._posted.append(job)
         return job.future
 
     async def close(self) -> None:
         """Do what has been posted, close the connection, end the thread."""
         if not self._closed:
             self._closed = True
-            self._jobs.put(None)
+            self._posted.append(None)
+            self._hand_over()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        if self._posted:
+            posted, self._posted = self._posted, []
+            self._jobs.put(posted)
 
     # In the thread.
 
@@ -94,22 +110,19 @@ class Writer:
         while (jobs := self._next()) is not None:
             try:
                 connection = connection or self._connect()
-                _deliver(_run_alone(connection, jobs[0]) if jobs[0].alone else self._group(connection, jobs))
+                deliver(_run_alone(connection, jobs[0]) if jobs[0].alone else self._group(connection, jobs))
             except BaseException as error:
-                _deliver([_Outcome(job, error=translated(error)) for job in jobs])
+                deliver([Outcome(job, error=translated(error)) for job in jobs])
         if connection is not None:
             connection.close()
 
-    def _next(self) -> list[_Job] | None:
+    def _next(self) -> list[Job] | None:
         """One job that wants to be alone, or all that wait and do not; none at the end."""
-        jobs: list[_Job] = []
-        while len(jobs) < _GROUP:
-            try:
-                job = self._held.popleft() if self._held else self._jobs.get(block=not jobs)
-            except Empty:
-                break
+        jobs: list[Job] = []
+        while len(jobs) < _GROUP and self._take(wait=not jobs):
+            job = self._held.popleft()
             if jobs and (job is None or job.alone):
-                self._held.append(job)
+                self._held.appendleft(job)
                 break
             if job is None:
                 return None
@@ -118,13 +131,22 @@ class Writer:
                 break
         return jobs
 
-    def _group(self, connection: sqlite3.Connection, jobs: Sequence[_Job]) -> list[_Outcome]:
+    def _take(self, *, wait: bool) -> bool:
+        """Whether anything is held."""
+        if not self._held:
+            try:
+                self._held.extend(self._jobs.get(block=wait))
+            except Empty:
+                return False
+        return True
+
+    def _group(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
         jobs = [job for job in jobs if not job.future.cancelled()]
         if not jobs:
             return []
         begin_immediate(connection)
         try:
-            outcomes = [_run_in_savepoint(connection, job) for job in jobs]
+            outcomes = _run_together(connection, jobs)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -173,24 +195,39 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return (getattr(error, "sqlite_errorname", "") or "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
-def _run_alone(connection: sqlite3.Connection, job: _Job) -> list[_Outcome]:
-    return [_Outcome(job, job.work(connection))]
+def _run_alone(connection: sqlite3.Connection, job: Job) -> list[Outcome]:
+    return [Outcome(job, job.work(connection))]
 
 
-def _run_in_savepoint(connection: sqlite3.Connection, job: _Job) -> _Outcome:
+def _run_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
+    """Most go well, so at first they share one savepoint: each statement lets go of the interpreter, and then has to
+    wait for it. When one fails, all are done again, each in a savepoint of its own.
+    """
+    connection.execute("SAVEPOINT all_of_them")
+    try:
+        return [Outcome(job, job.work(connection)) for job in jobs]
+    except Exception:
+        if not connection.in_transaction:  # a full disk and the like end the whole transaction
+            raise
+        connection.execute("ROLLBACK TO all_of_them")
+        return [_run_in_savepoint(connection, job) for job in jobs]
+
+
+def _run_in_savepoint(connection: sqlite3.Connection, job: Job) -> Outcome:
     connection.execute("SAVEPOINT one")
     try:
-        outcome = _Outcome(job, job.work(connection))
+        outcome = Outcome(job, job.work(connection))
     except Exception as error:
         if not connection.in_transaction:  # a full disk and the like end the whole transaction
             raise
         connection.execute("ROLLBACK TO one")
-        outcome = _Outcome(job, error=translated(error))
+        outcome = Outcome(job, error=translated(error))
     connection.execute("RELEASE one")
     return outcome
 
 
-def _deliver(outcomes: Sequence[_Outcome]) -> None:
+def deliver(outcomes: Sequence[Outcome]) -> None:
+    """Tell who waits, from a thread: all of a loop at once."""
     for loop in {outcome.job.loop for outcome in outcomes}:
         mine = [outcome for outcome in outcomes if outcome.job.loop is loop]
         try:
@@ -199,7 +236,7 @@ def _deliver(outcomes: Sequence[_Outcome]) -> None:
             continue  # the loop is closed: nobody waits any more
 
 
-def _resolve(outcomes: Sequence[_Outcome]) -> None:
+def _resolve(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         future = outcome.job.future
         if future.done():  # its waiter was cancelled
