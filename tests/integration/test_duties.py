@@ -24,8 +24,7 @@ def test_a_server_sweeps_keys_and_operations_whose_time_is_over(roles: Roles) ->
             await store.commit(
                 [
                     idempotency.complete(key, fingerprint="f", now=ended, keep=1_800),
-                    operations.create(name, key.method, now=ended, caller=None),
-                    operations.succeed(name, reply_type="Reply", reply=b"", now=ended),
+                    operations.succeed(name, key.method, caller=None, reply_type="Reply", reply=b"", now=ended),
                 ]
             )
         await store.close()

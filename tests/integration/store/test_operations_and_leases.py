@@ -9,6 +9,10 @@ ANN, BOB = Caller("acme", "ann"), Caller("acme", "bob")
 CREATE = operations.create("op-1", "ShipOrder", now=1.0, caller=ANN, start_by=60.0)
 
 
+def done(now: float, reply: bytes = b"", caller: Caller | None = ANN) -> Write:
+    return operations.succeed("op-1", "ShipOrder", caller=caller, reply_type="Shipment", reply=reply, now=now)
+
+
 async def state(store: Store) -> State | None:
     operation = await operations.get(store, "op-1")
     return operation.state if operation else None
@@ -17,7 +21,7 @@ async def state(store: Store) -> State | None:
 async def test_an_operation_goes_from_pending_to_its_result(store: Store) -> None:
     await store.commit([CREATE])
     pending = await state(store)
-    await store.commit([operations.succeed("op-1", reply_type="Shipment", reply=b"\x01", now=3.0)])
+    await store.commit([done(3.0, b"\x01")])
 
     operation = await operations.get(store, "op-1")
     assert pending is State.PENDING
@@ -42,13 +46,13 @@ async def test_creating_again_changes_nothing(store: Store) -> None:
 @pytest.mark.parametrize(
     ("end", "expected"),
     [
-        (operations.succeed("op-1", reply_type="Shipment", reply=b"", now=3.0), State.SUCCEEDED),
+        (done(3.0), State.SUCCEEDED),
         (operations.expire("op-1", error=b"status", now=3.0), State.EXPIRED),
     ],
 )
 async def test_an_end_is_final(store: Store, end: Write, expected: State) -> None:
     await store.commit([CREATE, end])
-    await store.commit([operations.succeed("op-1", reply_type="Late", reply=b"late", now=5.0)])
+    await store.commit([done(5.0, b"late")])
 
     operation = await operations.get(store, "op-1")
     assert operation is not None
@@ -85,6 +89,18 @@ async def test_a_wish_of_another_is_forgotten_when_the_call_is_heard_of(store: S
     operation = await operations.get(store, "op-1")
     assert operation is not None
     assert (operation.is_of(ANN), operation.cancelled_at) == (False, None)
+
+
+@pytest.mark.parametrize(("caller", "wished"), [(ANN, 0.5), (BOB, None), (None, None)])
+async def test_a_result_that_comes_first_is_the_operation_of_its_caller(
+    store: Store, caller: Caller | None, wished: float | None
+) -> None:
+    await store.commit([WISH])
+    await store.commit([done(3.0, caller=caller)])
+    operation = await operations.get(store, "op-1")
+    assert operation is not None
+    assert (operation.method, operation.state, operation.reply) == ("ShipOrder", State.SUCCEEDED, b"")
+    assert (operation.is_of(ANN), operation.cancelled_at) == (caller == ANN, wished)
 
 
 @pytest.mark.parametrize("caller", [BOB, Caller()])

@@ -377,8 +377,11 @@ class Dispatcher:
             kind, payload = reply.DESCRIPTOR.full_name, reply.SerializeToString()
             # The operation of a message from another service's outbox is first heard of here.
             caller = caller_told(facts.headers)
-            writes.append(operations.create(facts.message_id, method.full_name, now=now, caller=caller))
-            writes.append(operations.succeed(facts.message_id, reply_type=kind, reply=payload, now=now))
+            writes.append(
+                operations.succeed(
+                    facts.message_id, method.full_name, caller=caller, reply_type=kind, reply=payload, now=now
+                )
+            )
         return writes
 
     async def _commit(self, call: Call, outcome: Sequence[Write]) -> None:

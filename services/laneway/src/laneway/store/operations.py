@@ -8,7 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import and_, bindparam, case, delete, literal, literal_column, or_, select, text, union_all, update
+from sqlalchemy import (
+    and_,
+    bindparam,
+    case,
+    delete,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+    text,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is compiled for SQLite as well
 
 from laneway.store.schema import OPERATION_IS_OVER, inbox, operations
@@ -90,28 +103,28 @@ def create(id: str, method: str, *, now: float, caller: Caller | None, start_by:
     return Write(_CREATE, [row])
 
 
-def succeed(id: str, *, reply_type: str, reply: bytes, now: float) -> Write:
-    """The operation has a result. One that has failed may get it still: its message was a dead letter, redriven."""
-    return Write(
-        update(operations)
-        .where(operations.c.id == id, operations.c.state.in_([State.PENDING.value, State.FAILED.value]))
-        .values(updated_at=now, state=State.SUCCEEDED.value, reply_type=reply_type, reply=reply, error=None)
-    )
+def succeed(id: str, method: str, *, caller: Caller | None, reply_type: str, reply: bytes, now: float) -> Write:
+    """The operation has a result, whether it was heard of before or not.
+
+    One that has failed may get it still: its message was a dead letter, redriven.
+    """
+    row = {**_row(id, method, caller, now), "start_by": None, "state": State.SUCCEEDED.value}
+    return Write(_SUCCEED, [{**row, "reply_type": reply_type, "reply": reply}])
 
 
 def fail(id: str, *, error: bytes, now: float) -> Write:
     """The operation has failed for good."""
-    return _change(id, now, state=State.FAILED.value, error=error)
+    return _end(id, State.FAILED, error, now)
 
 
 def expire(id: str, *, error: bytes, now: float) -> Write:
     """The operation was not started in time."""
-    return _change(id, now, state=State.EXPIRED.value, error=error)
+    return _end(id, State.EXPIRED, error, now)
 
 
 def cancel(id: str, *, error: bytes, now: float) -> Write:
     """The operation was cancelled. To be committed with the message's row in the inbox, which says who was first."""
-    return _change(id, now, state=State.CANCELLED.value, error=error)
+    return _end(id, State.CANCELLED, error, now)
 
 
 def wish_cancelled(id: str, caller: Caller, now: float) -> Write:
@@ -121,7 +134,7 @@ def wish_cancelled(id: str, caller: Caller, now: float) -> Write:
 
 def report(id: str, progress: bytes, *, now: float) -> Write:
     """How far an operation is that runs."""
-    return _change(id, now, progress=progress)
+    return Write(_CHANGE, [{"of_id": id, "progress": progress, "updated_at": now}])
 
 
 def forget(id: str) -> Write:
@@ -198,10 +211,9 @@ def _row(id: str, method: str, caller: Caller | None, now: float) -> dict[str, o
     }
 
 
-def _change(id: str, now: float, **values: object) -> Write:
+def _end(id: str, state: State, error: bytes, now: float) -> Write:
     """A final state never changes: a late result of an earlier delivery is dropped."""
-    statement = update(operations).where(operations.c.id == id, operations.c.state == State.PENDING.value)
-    return Write(statement.values(updated_at=now, **values))
+    return Write(_CHANGE, [{"of_id": id, "state": state.value, "error": error, "updated_at": now}])
 
 
 _IS_OVER = text(f"({OPERATION_IS_OVER})")
@@ -209,18 +221,32 @@ _INSERT = insert(operations)
 _SAME_CALLER = and_(
     operations.c.tenant == _INSERT.excluded.tenant, operations.c.principal == _INSERT.excluded.principal
 )
+_IS_WISH = operations.c.method == literal_column("''")
+_IS_PENDING = operations.c.state == literal_column("'pending'")
+_OF_CALL = ("method", "tenant", "principal", "start_by")
 _CREATE = _INSERT.on_conflict_do_update(
     index_elements=["id"],
     set_={
-        **{name: _INSERT.excluded[name] for name in ("method", "tenant", "principal", "start_by")},
+        **{name: _INSERT.excluded[name] for name in _OF_CALL},
         "cancelled_at": case((_SAME_CALLER, operations.c.cancelled_at)),
     },
-    where=operations.c.method == literal_column("''"),
+    where=_IS_WISH,
 )
+_SUCCEED = _INSERT.on_conflict_do_update(
+    index_elements=["id"],
+    set_={
+        **{name: case((_IS_WISH, _INSERT.excluded[name]), else_=operations.c[name]) for name in _OF_CALL},
+        "cancelled_at": case((or_(~_IS_WISH, _SAME_CALLER), operations.c.cancelled_at)),
+        "error": null(),
+        **{name: _INSERT.excluded[name] for name in ("state", "reply_type", "reply", "updated_at")},
+    },
+    where=or_(_IS_PENDING, operations.c.state == literal_column("'failed'")),
+)
+_CHANGE = update(operations).where(operations.c.id == bindparam("of_id"), _IS_PENDING)
 _WISH = _INSERT.on_conflict_do_update(
     index_elements=["id"],
     set_={"cancelled_at": _INSERT.excluded.cancelled_at},
-    where=and_(_SAME_CALLER, operations.c.state == State.PENDING.value),
+    where=and_(_SAME_CALLER, _IS_PENDING),
 )
 _STANDING = union_all(
     select(literal(Standing.ENDED.value).label("standing")).where(inbox.c.message_id == bindparam("of_message")),
