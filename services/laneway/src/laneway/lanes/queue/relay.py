@@ -169,7 +169,9 @@ class Relay:
 
         What is published is not postponed: most of it is confirmed before it would be looked at again.
         """
-        news = [(each, new) for each in await subscriptions.all(self._store) if (new := await self._news(each))]
+        known = await subscriptions.all(self._store)
+        found = await asyncio.gather(*map(self._news, known))
+        news = [(each, new) for each, new in zip(known, found, strict=True) if new]
         if not news:
             return False
         advances = [subscriptions.advance(each.name, each.cursor, new[-1].cursor) for each, new in news]
@@ -253,14 +255,13 @@ class Relay:
         if not queues:
             return False
         rooms = await self._broker.room([name_in_broker(*queue) for queue in queues])
-        more = [await self._fill(queue, room) for queue, room in zip(queues, rooms, strict=True) if room]
-        return any(more)
-
-    async def _fill(self, queue: tuple[str, str], room: int) -> bool:
-        due = await outbox.due(self._store, queue, self._clock(), min(room, BATCH))
-        if due:
-            await self._publish(due)
-        return len(due) == BATCH < room
+        room_of = {queue: room for queue, room in zip(queues, rooms, strict=True) if room}
+        now = self._clock()
+        found = await asyncio.gather(
+            *(outbox.due(self._store, queue, now, min(room, BATCH)) for queue, room in room_of.items())
+        )
+        await self._publish([message for due in found for message in due])
+        return any(len(due) == BATCH < room for due, room in zip(found, room_of.values(), strict=True))
 
     async def _publish(self, messages: Sequence[OutboxMessage]) -> None:
         if not messages:

@@ -5,10 +5,12 @@ Queues are the lists that kombu reads; markers, counters and reports are keys of
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
-from typing import cast
+from dataclasses import fields
+from itertools import chain
+from typing import NamedTuple, cast
 
 import redis.asyncio as valkey
 from redis.asyncio.retry import Retry
@@ -18,6 +20,7 @@ from redis.exceptions import RedisError
 from laneway.errors import Unavailable
 from laneway.lanes.queue.broker import COPY_TTL, Outcome, Published, Report
 from laneway.lanes.queue.envelope import encode, queue_of
+from laneway.lanes.queue.together import Together
 from laneway.scaling.wire import DEMAND_TTL, PRIORITIES, Demand, demand_key, list_of, lists_of
 from laneway.store.outbox import OutboxMessage
 
@@ -27,30 +30,58 @@ CONNECTIONS = 16
 _ATTEMPTS_TTL = 7 * 86_400
 _TIMEOUT = 5.0
 
-# The queue is an argument: of a key, an access list would demand the right to read it, and a producer needs none.
+# Copies for one list. The queue is an argument: of a key, an access list would demand the right to read it, and a
+# producer needs none.
 _PUBLISH = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 'known' end
-local waiting = 0
-for list = 5, #ARGV do waiting = waiting + redis.call('LLEN', ARGV[list]) end
-if waiting >= tonumber(ARGV[2]) then return 'full' end
-redis.call('LPUSH', ARGV[1], ARGV[4])
-redis.call('SET', KEYS[1], '1', 'PX', ARGV[3])
-return 'sent'
+local lists, waiting, answers = tonumber(ARGV[4]), 0, {}
+for list = 5, 4 + lists do waiting = waiting + redis.call('LLEN', ARGV[list]) end
+for place, copy in ipairs(KEYS) do
+  if redis.call('EXISTS', copy) == 1 then
+    answers[place] = 'known'
+  elseif waiting >= tonumber(ARGV[2]) then
+    answers[place] = 'full'
+  else
+    redis.call('LPUSH', ARGV[1], ARGV[4 + lists + place])
+    redis.call('SET', copy, '1', 'PX', ARGV[3])
+    waiting = waiting + 1
+    answers[place] = 'sent'
+  end
+end
+return answers
 """
 
-# Copies that waited for long have twins: once one has failed, the others of the same attempt are not to run.
+# Of each copy, the keys of its attempts and of its marker, the attempt, and when it was published. Copies that waited
+# for long have twins: once one has failed, the others of the same attempt are not to run.
 _STARTED = """
-local parked = redis.call('HGET', KEYS[1], 'parked')
-if parked and tonumber(parked) >= tonumber(ARGV[4]) then return 0 end
-local ended = redis.call('HGET', KEYS[1], 'ended')
-if ended and tonumber(ended) >= tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
-local started = redis.call('HINCRBY', KEYS[1], 'started', 1)
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-return started
+local answers = {}
+for place = 1, #KEYS / 2 do
+  local attempts, attempt, published = KEYS[2 * place - 1], tonumber(ARGV[2 * place + 1]), tonumber(ARGV[2 * place + 2])
+  local parked, ended = unpack(redis.call('HMGET', attempts, 'parked', 'ended'))
+  if (parked and tonumber(parked) >= published) or (ended and tonumber(ended) >= attempt) then
+    answers[place] = 0
+  else
+    redis.call('SET', KEYS[2 * place], '1', 'PX', ARGV[1])
+    answers[place] = redis.call('HINCRBY', attempts, 'started', 1)
+    redis.call('EXPIRE', attempts, ARGV[2])
+  end
+end
+return answers
 """
 
 _WAKE = b"wake"
+_TOLD = tuple(each.name for each in fields(Report))
+
+
+class _Start(NamedTuple):
+    id: str
+    attempt: int
+    enqueued_at: float
+
+
+class _Told(NamedTuple):
+    producer: str
+    report: Report
+    enqueued_at: float
 
 
 class ValkeyBroker:
@@ -73,18 +104,26 @@ class ValkeyBroker:
             retry_on_error=[ConnectionError],
         )
         self._client = valkey.Redis.from_pool(pool)
+        self._starts = Together(self._started)
+        self._reports = Together(self._report)
 
     async def publish(self, messages: Sequence[OutboxMessage], *, producer: str, now: float) -> list[Published]:
         """Push copies, each unless one is on its way already or the queue's window is full."""
-        ttl = round(self.copy_ttl * 1000)
+        lists: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for place, message in enumerate(messages):
+            queue = queue_of(message)
+            lists[queue, list_of(queue, message.priority)].append(place)
         async with _reaching():
             pipe = self._client.pipeline(transaction=False)
-            for message in messages:
-                body = encode(message, producer=producer, now=now)
-                queue = queue_of(message)
-                target = list_of(queue, message.priority)
-                pipe.eval(_PUBLISH, 1, _copy(message.id), target, self._window, ttl, body, *lists_of(queue))
-            return [Published(answer.decode()) for answer in await pipe.execute()]
+            for (queue, target), places in lists.items():
+                copies = [_copy(messages[place].id) for place in places]
+                bodies = [encode(messages[place], producer=producer, now=now) for place in places]
+                of = lists_of(queue)
+                facts: tuple[str | int, ...] = (target, self._window, round(self.copy_ttl * 1000), len(of), *of)
+                pipe.eval(_PUBLISH, len(copies), *copies, *facts, *bodies)
+            answers = await pipe.execute()
+        results = dict(zip(chain(*lists.values()), chain(*answers), strict=True))
+        return [Published(results[place].decode()) for place in range(len(messages))]
 
     async def room(self, queues: Sequence[str]) -> list[int]:
         """How many more copies the window of each queue takes."""
@@ -98,10 +137,14 @@ class ValkeyBroker:
 
     async def started(self, id: str, attempt: int, enqueued_at: float) -> int:
         """A copy begins to run: how many have begun by now, itself included. 0: it must not."""
-        ttl = round(self.copy_ttl * 1000)
-        told = (_attempts(id), _copy(id), attempt, ttl, _ATTEMPTS_TTL, repr(enqueued_at))
+        return await self._starts(_Start(id, attempt, enqueued_at))
+
+    async def _started(self, starts: Sequence[_Start]) -> list[int]:
+        keys = [key for each in starts for key in (_attempts(each.id), _copy(each.id))]
+        told = [fact for each in starts for fact in (each.attempt, repr(each.enqueued_at))]
         async with _reaching():
-            return int(await self._client.eval(_STARTED, 2, *told))
+            ttl = round(self.copy_ttl * 1000)
+            return cast(list[int], await self._client.eval(_STARTED, len(keys), *keys, ttl, _ATTEMPTS_TTL, *told))
 
     async def refresh(self, ids: Sequence[str]) -> None:
         """These copies are still running."""
@@ -113,18 +156,27 @@ class ValkeyBroker:
 
     async def report(self, producer: str, report: Report, *, enqueued_at: float) -> None:
         """Tell the producer's relay how the delivery of a copy ended, which is not on its way any more."""
+        await self._reports(_Told(producer, report, enqueued_at))
+
+    async def _report(self, told: Sequence[_Told]) -> list[None]:
+        ended = [_copy(each.report.id) for each in told]
+        ended += [_attempts(each.report.id) for each in told if each.report.outcome is not Outcome.RETRY]
+        producers: dict[str, list[str]] = defaultdict(list)
         async with _reaching():
             pipe = self._client.pipeline(transaction=False)
-            pipe.delete(_copy(report.id))
-            if report.outcome is Outcome.RETRY:
-                pipe.hset(_attempts(report.id), "ended", str(report.attempt))
-            else:
-                pipe.delete(_attempts(report.id))
-            if report.outcome is Outcome.PARK:
-                pipe.hset(_attempts(report.id), "parked", repr(enqueued_at))
-                pipe.expire(_attempts(report.id), _ATTEMPTS_TTL)
-            pipe.rpush(_reports(producer), json.dumps(asdict(report)))
+            pipe.delete(*ended)
+            for each in told:
+                report, attempts = each.report, _attempts(each.report.id)
+                if report.outcome is Outcome.RETRY:
+                    pipe.hset(attempts, "ended", str(report.attempt))
+                if report.outcome is Outcome.PARK:
+                    pipe.hset(attempts, "parked", repr(each.enqueued_at))
+                    pipe.expire(attempts, _ATTEMPTS_TTL)
+                producers[each.producer].append(json.dumps({name: getattr(report, name) for name in _TOLD}))
+            for producer, reports in producers.items():
+                pipe.rpush(_list_of_reports(producer), *reports)
             await pipe.execute()
+        return [None] * len(told)
 
     async def forget(self, id: str) -> None:
         """A copy was handed back without an end: another may be pushed at once."""
@@ -134,7 +186,7 @@ class ValkeyBroker:
     async def wake(self, service: str) -> None:
         """Tell a service's relay that there is something to do."""
         async with _reaching():
-            await self._client.rpush(_reports(service), _WAKE)
+            await self._client.rpush(_list_of_reports(service), _WAKE)
 
     async def tell(self, producer: str, demands: Mapping[str, Demand]) -> None:
         """Say, for who scales workers, what a producer has for each queue."""
@@ -148,13 +200,15 @@ class ValkeyBroker:
     async def reports(self, service: str, *, wait: float, limit: int = 500) -> list[Report]:
         """What has been reported; waits up to `wait` seconds for the first. A wake ends the wait with nothing."""
         async with _reaching(wait + _TIMEOUT):
-            first = await self._client.blpop([_reports(service)], timeout=wait) if wait > 0 else None
-            more = await self._client.lpop(_reports(service), limit) or []
+            first = await self._client.blpop([_list_of_reports(service)], timeout=wait) if wait > 0 else None
+            more = await self._client.lpop(_list_of_reports(service), limit) or []
         items = cast(list[bytes], more if first is None else [first[1], *more])
         return [_report(item) for item in items if item != _WAKE]
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Send what is still to be told, and close the connections."""
+        await self._starts.close()
+        await self._reports.close()
         await self._client.aclose()
 
 
@@ -183,5 +237,5 @@ def _attempts(id: str) -> str:
     return f"laneway:attempts:{id}"
 
 
-def _reports(service: str) -> str:
+def _list_of_reports(service: str) -> str:
     return f"laneway:reports:{service}"

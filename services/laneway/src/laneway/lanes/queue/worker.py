@@ -19,7 +19,7 @@ from kombu.entity import Queue
 
 from laneway.contract.model import Method
 from laneway.errors import ConfigurationError, LanewayError
-from laneway.lanes.queue import celery_logs
+from laneway.lanes.queue import celery_logs, transport
 from laneway.lanes.queue.envelope import Delivery, decode
 from laneway.lanes.queue.outages import Outages
 from laneway.scaling import worker as scaling
@@ -83,6 +83,7 @@ def celery_app(
         worker_redirect_stdouts=False,
         worker_disable_rate_limits=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_transport=transport.NAME,
         broker_pool_limit=1,  # nothing is published by Celery
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
