@@ -80,6 +80,7 @@ def test_what_state_costs_is_told_of_a_row_and_of_logs(compared: dict[str, Any])
     assert next(iter(kept)) == "a row"
     assert sum(how.startswith("events, ") for how in kept) == len(kept) - 1 == 3
     assert all(each["answer_p50"] > 0 for each in kept.values())
+    assert all(each["stored"] > 0 for each in kept.values()), "nobody frees anything of that database meanwhile"
 
 
 def test_a_comparison_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_comparison_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> N
     ) as it:
         assert it.stderr is not None
         said = ""
-        while "healthy" not in said:
+        while "a row" not in said:
             said = it.stderr.readline()
             assert said, "it has ended"
         [folder] = tmp_path.glob("laneway-compare-*")

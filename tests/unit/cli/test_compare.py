@@ -3,9 +3,13 @@
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from io import StringIO
 from pathlib import Path
+from unittest.mock import Mock
 
+import pytest
 from rich.console import Console
 
 from laneway.cli.compare import told
@@ -100,3 +104,67 @@ async def test_a_meter_counts_what_goes_through_it_both_ways() -> None:
             assert await reader.read(-1) == b"hellohello"
             writer.close()
     assert meter.bytes == 15
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[tuple[asyncio.Server, list[asyncio.StreamWriter]]]:
+    """A server that says nothing, and keeps who has connected."""
+    connected: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: connected.append(writer), "127.0.0.1", 0)
+    try:
+        yield server, connected
+    finally:
+        server.close()
+        for writer in connected:
+            writer.transport.abort()
+
+
+async def test_a_meter_that_closes_drops_what_goes_through_it() -> None:
+    async with silent() as (server, connected):
+        meter = Meter(server.sockets[0].getsockname()[1])
+        async with meter.open():
+            reader, writer = await asyncio.open_connection("127.0.0.1", meter.port)
+            while not connected:
+                await asyncio.sleep(0)
+        assert await reader.read() == b""
+        assert meter._connections == set()
+        writer.close()
+
+
+async def test_a_meter_that_closes_drops_connections_that_are_only_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    connecting = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        connecting.set()
+        await asyncio.Event().wait()
+
+    connect = asyncio.open_connection
+    monkeypatch.setattr("laneway.cli.compare.costs.asyncio.open_connection", never)
+    meter = Meter(1)
+    async with meter.open():
+        reader, writer = await connect("127.0.0.1", meter.port)
+        await connecting.wait()
+    with suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    assert meter._connections == set()
+    writer.close()
+
+
+async def test_who_comes_to_a_meter_that_has_closed_is_dropped() -> None:
+    meter = Meter(1)
+    async with meter.open():
+        accept = meter._accept
+    dropped = Mock()
+    accept(Mock(), dropped)
+    dropped.transport.abort.assert_called_once_with()
+
+
+async def test_a_meter_before_nobody_says_so() -> None:
+    async with silent() as (server, _):
+        port = server.sockets[0].getsockname()[1]
+    meter = Meter(port)
+    async with meter.open():
+        reader, writer = await asyncio.open_connection("127.0.0.1", meter.port)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()

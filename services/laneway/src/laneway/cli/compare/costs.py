@@ -43,33 +43,56 @@ def database_bytes(file: Path) -> int:
 
 
 class Meter:
-    """A TCP proxy that counts what goes through it, both ways."""
+    """A TCP proxy that counts what goes through it, both ways; owns every connection, also one that is being made."""
 
     def __init__(self, target: int) -> None:
         self.bytes = 0
         self.port = 0
         self._target = target
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._listens = False
+        self._connections: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Listen on a free port of this machine, until exit."""
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        """Listen on a free port of this machine, until exit; then nothing of it is left."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
+        self._listens = True
         try:
             yield
         finally:
+            self._listens = False
             server.close()
-            for pump in self._pumps:
-                pump.cancel()
-            await asyncio.gather(*self._pumps, return_exceptions=True)
+            await self._drop()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind, before = await asyncio.open_connection("127.0.0.1", self._target)
-        for source, sink in ((reader, before), (behind, writer)):
-            pump = asyncio.create_task(self._pump(source, sink))
-            self._pumps.add(pump)
-            pump.add_done_callback(self._pumps.discard)
+    async def _drop(self) -> None:
+        connections = list(self._connections)
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """No coroutine: a task of the server's would be nobody's until its first step."""
+        if not self._listens:
+            writer.transport.abort()
+            return
+        connection = asyncio.create_task(self._forward(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+        connection.add_done_callback(lambda _: writer.transport.abort())  # one cancelled at once has run nothing
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, until both ends have said all."""
+        try:
+            behind, before = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            return  # nobody is there: so whoever has connected is told
+        try:
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._pump(reader, before))
+                pumps.create_task(self._pump(behind, writer))
+        finally:
+            before.transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
