@@ -51,6 +51,9 @@ DEPLOYMENT = {
     },
 }
 
+BURST_POOL = pool(maxReplicas=20, mode="PausedIn", initial={"slotsPerPod": 8, "startTime": "30s"})
+"""It needs 9 pods for a whole burst, fewer for a part of it, and not the more the longer its pods, which never start, take."""
+
 
 @contextmanager
 def surroundings() -> Iterator[tuple[Namespace, str]]:
@@ -129,7 +132,7 @@ def bursts() -> dict[str, float]:
         operator = Operator(namespace.name)
         try:
             for _ in range(BURSTS):
-                namespace.apply({**DEPLOYMENT, "metadata": {"name": "worker"}}, pool(maxReplicas=20, mode="PausedIn"))
+                namespace.apply({**DEPLOYMENT, "metadata": {"name": "worker"}}, BURST_POOL)
                 until(
                     lambda: namespace.condition("worker", "MetricsAvailable")["status"] == "True", 30, "it is looked at"
                 )

@@ -1,5 +1,6 @@
 """Requests to an API server, on a server that only listens; and the permissions that the chart asks for them."""
 
+import inspect
 import json
 import shutil
 import ssl
@@ -101,33 +102,58 @@ async def test_a_server_that_is_away_is_unavailable_and_counted(requests: list[R
 
 
 async def test_the_chart_asks_for_each_permission_that_is_used_and_for_no_other(
-    api: Api, requests: list[Request]
+    api: Api, listener: Listener, requests: list[Request]
 ) -> None:
+    asked = {
+        "scale": api.scale("n", "d", 1, version="1"),
+        "set_deletion_cost": api.set_deletion_cost("n", "p", None),
+        "patch_status": api.patch_status("n", "w", {}),
+        "create_event": api.create_event("n", {}),
+        "secret": api.secret("n", "s"),
+        "get_lease": api.get_lease("n", "l"),
+        "create_lease": api.create_lease("n", "l", {}),
+        "patch_lease": api.patch_lease("n", "l", {}, version="1"),
+    }
+    for each in asked.values():
+        await each
+    public = {name for name in vars(Api) if inspect.iscoroutinefunction(getattr(Api, name)) and name[0] != "_"}
+    assert asked.keys() == public - {"serves_pools"}, "what everybody may ask needs no permission"
+    groups = [_group(path) for _, path, _, _ in listener.heard]
+    used = {
+        ({"post": "create"}.get(each.verb, each.verb), group, each.resource)
+        for each, group in zip(requests, groups, strict=True)
+    }
+    for selector in KopfWatch().registry._indexing.get_all_selectors():
+        used |= {(verb, selector.group or "", selector.any_name or selector.plural) for verb in ("list", "watch")}
+    for options in ((), ("--set", "namespaces={a}")):
+        assert {(verb, group, resource) for verb, group, resource, _ in _permissions(*options)} == used
+
+
+def test_of_leases_only_its_own_may_be_read_and_changed() -> None:
+    rules = {(verb, names) for verb, _, resource, names in _permissions() if resource == "leases"}
+    assert rules == {("create", ()), ("get", ("op",)), ("patch", ("op",))}
+
+
+def _group(path: str) -> str:
+    """The API group in a request's path."""
+    return "" if path.startswith("/api/") else path.split("/")[2]
+
+
+def _permissions(*options: str) -> set[tuple[str, str, str, tuple[str, ...]]]:
+    """Verb, group, resource and names of all rules that the operator is given."""
     if shutil.which("helm") is None:
         pytest.skip("helm is not installed")
-    await api.scale("n", "d", 1, version="1")
-    await api.set_deletion_cost("n", "p", None)
-    await api.patch_status("n", "w", {})
-    await api.create_event("n", {})
-    await api.secret("n", "s")
-    await api.get_lease("n", "l")
-    await api.create_lease("n", "l", {})
-    await api.patch_lease("n", "l", {}, version="1")
-    used = {({"post": "create"}.get(each.verb, each.verb), each.resource) for each in requests}
-    selectors = KopfWatch().registry._indexing.get_all_selectors()
-    used |= {(verb, selector.any_name or selector.plural) for selector in selectors for verb in ("list", "watch")}
-    assert _permissions() == used
-    assert _permissions("--set", "namespaces={a}") == used
-
-
-def _permissions(*options: str) -> set[tuple[str, str]]:
     command = ["helm", "template", "op", str(CHART), "--show-only", "templates/rbac.yaml", *options]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = set()
     for each in yaml.safe_load_all(text):
         if each and each["kind"] in ("Role", "ClusterRole") and "aggregate" not in json.dumps(each["metadata"]):
             found |= {
-                (verb, resource) for rule in each["rules"] for verb in rule["verbs"] for resource in rule["resources"]
+                (verb, group, resource, tuple(rule.get("resourceNames", ())))
+                for rule in each["rules"]
+                for verb in rule["verbs"]
+                for group in rule["apiGroups"]
+                for resource in rule["resources"]
             }
     return found
 

@@ -11,6 +11,42 @@ pytestmark = pytest.mark.core
 WINDOW = {"name": "day", "start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "minReplicas": 2}
 BROKER = {"secretRef": {"name": "broker"}}
 
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"minReplicas": 11}, "minReplicas must not be above maxReplicas"),
+    ({"maxReplicas": 0}, "spec.maxReplicas: Invalid value: 0"),
+    ({"fallback": {"replicas": 11}}, "fallback.replicas must not be above maxReplicas"),
+    ({"schedule": [{**WINDOW, "minReplicas": 11}]}, "the floor (its minReplicas, else the pool's) must not be above"),
+    ({"minReplicas": 3, "schedule": [{"name": "n", "start": WINDOW["start"], "end": WINDOW["end"], "maxReplicas": 2}]},
+     "the floor (its minReplicas, else the pool's) must not be above"),
+    ({"schedule": [{"name": "n", "start": WINDOW["start"], "end": WINDOW["end"]}]},
+     "a window of the schedule sets minReplicas, maxReplicas or both"),
+    ({"schedule": [{**WINDOW, "end": WINDOW["start"]}]}, "a window of the schedule starts and ends at different times"),
+    ({"schedule": [{**WINDOW, "start": "0 8 * *"}]}, "cron has five fields"),
+    ({"schedule": [{**WINDOW, "end": "0 18 * * 1-5 *"}]}, "cron has five fields"),
+    ({"schedule": [WINDOW, WINDOW]}, "Duplicate value"),
+    ({"source": "Laneway", "broker": {**BROKER, "keyPrefix": "x"}}, "broker.keyPrefix belongs to plain Celery"),
+    ({"broker": {**BROKER, "prioritySteps": [0, 6, 3]}}, "prioritySteps must rise, each step once: [0, 3, 6, 9]"),
+    ({"broker": {**BROKER, "prioritySteps": [0, 3, 3]}}, "prioritySteps must rise, each step once: [0, 3, 6, 9]"),
+    ({"broker": {**BROKER, "prioritySteps": [256]}}, "should be less than or equal to 255"),
+    ({"broker": {}}, 'missing required field "secretRef"'),
+    ({"objective": {"waiting": "soon"}}, "waiting is a duration from 100ms to 24h, such as 500ms, 5s or 1m30s"),
+    ({"objective": {"waiting": "10ms"}}, "waiting is a duration from 100ms to 24h"),
+    ({"objective": {"waiting": "25h"}}, "waiting is a duration from 100ms to 24h"),
+    ({"objective": {"waiting": "5s", "percentile": 100}}, "should be less than or equal to 99"),
+    ({"objective": None}, 'missing required field "objective"'),
+    ({"initial": {"serviceTime": "0s"}}, "a duration from 1ms to 24h, such as 250ms"),
+    ({"initial": {"startTime": "quick"}}, "a duration from 1ms to 24h, such as 250ms"),
+    ({"scaleDown": {"lookback": "0s"}}, "a duration from 1s to 24h, such as 60s"),
+    ({"scaleDown": {"drainWithin": "48h"}}, "a duration from 1s to 24h, such as 60s"),
+    ({"queues": []}, "should have at least 1 items"),
+    ({"queues": [{"name": "a"}, {"name": "a"}]}, "Duplicate value"),
+    ({"target": {"kind": "StatefulSet", "name": "worker"}}, 'supported values: "Deployment"'),
+    ({"mode": "Off"}, 'supported values: "Active", "DryRun", "Paused", "PausedIn", "PausedOut"'),
+    ({"consume": "No"}, 'supported values: "Active", "Paused"'),
+    ({"replicas": 3}, 'unknown field "replicas"'),
+]  # fmt: skip
+"""A spec that means nothing, and what is said of it. `tests/operator/test_crd.py` sees that no rule of the kind is left out."""
+
 
 def test_a_pool_that_says_everything_is_taken(namespace: Namespace) -> None:
     namespace.apply(
@@ -38,42 +74,7 @@ def test_a_pool_that_says_everything_is_taken(namespace: Namespace) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ({"minReplicas": 11}, "minReplicas must not be above maxReplicas"),
-        ({"maxReplicas": 0}, "spec.maxReplicas: Invalid value: 0"),
-        ({"fallback": {"replicas": 11}}, "fallback.replicas must not be above maxReplicas"),
-        ({"schedule": [{**WINDOW, "minReplicas": 11}]}, "the floor (its minReplicas, else the pool's) must not be above"),
-        ({"minReplicas": 3, "schedule": [{"name": "n", "start": WINDOW["start"], "end": WINDOW["end"], "maxReplicas": 2}]},
-         "the floor (its minReplicas, else the pool's) must not be above"),
-        ({"schedule": [{"name": "n", "start": WINDOW["start"], "end": WINDOW["end"]}]},
-         "a window of the schedule sets minReplicas, maxReplicas or both"),
-        ({"schedule": [{**WINDOW, "end": WINDOW["start"]}]}, "a window of the schedule starts and ends at different times"),
-        ({"schedule": [{**WINDOW, "start": "0 8 * *"}]}, "cron has five fields"),
-        ({"schedule": [WINDOW, WINDOW]}, "Duplicate value"),
-        ({"source": "Laneway", "broker": {**BROKER, "keyPrefix": "x"}}, "broker.keyPrefix belongs to plain Celery"),
-        ({"broker": {**BROKER, "prioritySteps": [0, 6, 3]}}, "prioritySteps must rise, each step once: [0, 3, 6, 9]"),
-        ({"broker": {**BROKER, "prioritySteps": [0, 3, 3]}}, "prioritySteps must rise, each step once: [0, 3, 6, 9]"),
-        ({"broker": {**BROKER, "prioritySteps": [256]}}, "should be less than or equal to 255"),
-        ({"broker": {}}, 'missing required field "secretRef"'),
-        ({"objective": {"waiting": "soon"}}, "waiting is a duration from 100ms to 24h, such as 500ms, 5s or 1m30s"),
-        ({"objective": {"waiting": "10ms"}}, "waiting is a duration from 100ms to 24h"),
-        ({"objective": {"waiting": "25h"}}, "waiting is a duration from 100ms to 24h"),
-        ({"objective": {"waiting": "5s", "percentile": 100}}, "should be less than or equal to 99"),
-        ({"objective": None}, 'missing required field "objective"'),
-        ({"initial": {"serviceTime": "0s"}}, "a duration from 1ms to 24h, such as 250ms"),
-        ({"initial": {"startTime": "quick"}}, "a duration from 1ms to 24h, such as 250ms"),
-        ({"scaleDown": {"lookback": "0s"}}, "a duration from 1s to 24h, such as 60s"),
-        ({"scaleDown": {"drainWithin": "48h"}}, "a duration from 1s to 24h, such as 60s"),
-        ({"queues": []}, "should have at least 1 items"),
-        ({"queues": [{"name": "a"}, {"name": "a"}]}, "Duplicate value"),
-        ({"target": {"kind": "StatefulSet", "name": "worker"}}, 'supported values: "Deployment"'),
-        ({"mode": "Off"}, 'supported values: "Active", "DryRun", "Paused", "PausedIn", "PausedOut"'),
-        ({"consume": "No"}, 'supported values: "Active", "Paused"'),
-        ({"replicas": 3}, 'unknown field "replicas"'),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("spec", "message"), MISTAKES)
 def test_a_mistake_is_refused_with_its_remedy(namespace: Namespace, spec: dict[str, Any], message: str) -> None:
     with pytest.raises(Refused) as refused:
         namespace.apply(pool(**spec), dry=True)

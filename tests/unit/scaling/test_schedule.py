@@ -39,6 +39,13 @@ def test_a_ceiling_below_the_floor_lowers_the_floor() -> None:
     assert limits(intent, datetime(2026, 11, 25, 12, tzinfo=ZoneInfo("UTC")).timestamp()) == (3, 3)
 
 
+def test_of_several_open_windows_the_highest_floor_and_the_lowest_ceiling_count() -> None:
+    day = {"start": "0 0 * * *", "end": "59 23 * * *"}
+    windows = [Window(**day, minimum=low, maximum=high) for low, high in ((2, 9), (4, 7), (3, 8))]
+    intent = Intent(queues=("q",), windows=tuple(windows))
+    assert limits(intent, datetime(2026, 11, 25, 12, tzinfo=ZoneInfo("UTC")).timestamp()) == (4, 7)
+
+
 @pytest.mark.parametrize(
     ("window", "said"),
     [
