@@ -51,8 +51,8 @@ DEPLOYMENT = {
     },
 }
 
-BURST_POOL = pool(maxReplicas=20, mode="PausedIn", initial={"slotsPerPod": 8, "startTime": "30s"})
-"""It needs 9 pods for a whole burst, fewer for a part of it, and not the more the longer its pods, which never start, take."""
+BURST_POOL = pool(maxReplicas=30, mode="PausedIn", initial={"slotsPerPod": 16, "startTime": "30s"})
+"""It needs 14 pods for a whole burst, fewer for a part of it, and not the more the longer its pods, which never start, take."""
 
 
 @contextmanager
