@@ -47,3 +47,22 @@ def test_a_document_leads_to_files_and_targets_that_are_there(document: str) -> 
 
     assert [target for target in linked if not (ROOT / document).parent.joinpath(target).exists()] == []
     assert [target for target in sorted(targets) if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+def test_each_row_of_the_failure_modes_names_tests_that_are_there() -> None:
+    listed = subprocess.run(["git", "ls-files", "*test_*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = {f"/{name}": (ROOT / name).read_text() for name in listed.stdout.splitlines()}
+    wrong, before = [], ""
+    for line in (ROOT / "docs/failure-modes.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|") or cells[-1].startswith(("test", "---")):
+            continue
+        references = re.findall(r"`([^`]+)`", cells[-1])
+        wrong += [] if references else [line]
+        for reference in references:
+            path, _, test = reference.removeprefix("…").partition("::")
+            named = [name for name in files if name.endswith(f"/{path.lstrip('/') or before}")]
+            before = path.lstrip("/") or before
+            if not any(not test or f"def {test}(" in files[name] for name in named):
+                wrong.append(reference)
+    assert wrong == []
