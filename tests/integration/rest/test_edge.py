@@ -394,6 +394,16 @@ async def test_headers_below_the_limit_pass_however_they_arrive(edge: Edge) -> N
             assert answer.status_code == 200
 
 
+async def test_a_connection_is_kept_for_as_long_as_it_should_be_and_outlives_what_clients_keep(edge: Edge) -> None:
+    async with listening(edge, EdgeOptions(idle_seconds=0.1)) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: edge\r\n\r\n")
+        async with asyncio.timeout(4):  # uvicorn would keep it for five seconds
+            await reader.read()
+        writer.close()
+    assert EdgeOptions().idle_seconds > 60, "as balancers keep theirs"
+
+
 async def test_a_taken_port_is_one_sentence(edge: Edge) -> None:
     async with listening(edge) as url:
         port = int(url.rpartition(":")[2])

@@ -25,6 +25,9 @@ class EdgeOptions:
     """From the first byte of a request to the end of its headers: 408."""
     body_seconds: float = 30.0
     """From there to the end of its body: 408."""
+    idle_seconds: float = 75.0
+    """For which a connection is kept between requests: longer than balancers and clients keep theirs, or their next
+    request meets its end."""
     ignore_unknown: bool = False
     """Pass over parameters and members of the body that the contract does not have; otherwise 400 names them."""
     docs: bool = True

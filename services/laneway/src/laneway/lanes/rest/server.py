@@ -58,13 +58,15 @@ async def serve(
         ConfigurationError: the port is taken.
     """
     draining = _Draining(app)
+    options = options or EdgeOptions()
     config = uvicorn.Config(
         draining,
         log_config=None,
         access_log=False,
-        http=guarded(options or EdgeOptions()),
+        http=guarded(options),
         lifespan="off",
         server_header=False,
+        timeout_keep_alive=options.idle_seconds,  # type: ignore[arg-type] # it is handed to call_later
         timeout_graceful_shutdown=max(1, round(grace)),
     )
     server = _Server(config)
