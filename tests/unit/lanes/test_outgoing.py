@@ -305,6 +305,20 @@ async def test_a_call_that_was_refused_on_this_side_has_its_span(
     assert reasons == ["UNREACHABLE"] * 5 + ["BREAKER_OPEN"]
 
 
+async def test_the_span_of_each_attempt_says_its_number_and_what_the_breaker_was(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    transport.fail = lambda number: Unavailable("down") if number <= 5 else None
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+    shelf.clock.now += 60
+    await lanes.call(shelf.method("Peek"), shelf.request("Peek"))
+    spans = [span.attributes for span in shelf.spans.get_finished_spans() if span.attributes is not None]
+    told = [(span["laneway.attempt"], span["laneway.breaker.state"]) for span in spans if "laneway.attempt" in span]
+    assert told == [(1, "closed"), (2, "closed"), (3, "closed"), (1, "closed"), (2, "closed"), (1, "half_open")]
+
+
 async def test_a_remote_call_in_an_explicit_transaction_is_refused(
     shelf: Shelf, lanes: Lanes, transport: Recorder
 ) -> None:
