@@ -9,6 +9,7 @@ import typer
 
 from laneway.cli import dead
 from laneway.cli.events.commands import app as events
+from laneway.cli.inbox import app as inbox
 from laneway.cli.new.commands import app as new
 from laneway.cli.options import DATA, AsFindings, AsFormat, Data, FindingsFormat, Format
 from laneway.cli.sagas import app as sagas
@@ -24,6 +25,7 @@ app = typer.Typer(
 
 app.add_typer(dead.app, name="dead")
 app.add_typer(events)
+app.add_typer(inbox)
 app.add_typer(new)
 app.add_typer(sagas)
 

@@ -7,7 +7,7 @@ producer cannot deliver the message any more, and for some time beyond (`laneway
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is compiled for SQLite as well
 
 from laneway.store.schema import inbox
@@ -20,6 +20,14 @@ class Processed(NamedTuple):
 
     processed_at: float
     message_id: str
+
+
+class Remembered(NamedTuple):
+    """How many messages of a producer are not known to be confirmed, and when the first of them was processed."""
+
+    producer: str
+    messages: int
+    oldest: float
 
 
 FIRST = Processed(0.0, "")
@@ -55,6 +63,11 @@ async def producers(store: Store) -> list[str]:
     while rows := await store.fetch(_NEXT_PRODUCER, {"last_producer": found[-1] if found else ""}):
         found.append(rows[0].producer)
     return found
+
+
+async def remembered(store: Store) -> list[Remembered]:
+    """Of each producer, what is not known to be confirmed. Counts rows: for people."""
+    return [Remembered(*row) for row in await store.fetch(_REMEMBERED)]
 
 
 async def unconfirmed(store: Store, producer: str, after: Processed, limit: int) -> list[Processed]:
@@ -94,6 +107,12 @@ _NEXT_PRODUCER = (
     .where(_OPEN, inbox.c.producer > bindparam("last_producer"))
     .order_by(inbox.c.producer)
     .limit(1)
+)
+_REMEMBERED = (
+    select(inbox.c.producer, func.count(), func.min(inbox.c.processed_at))
+    .where(_OPEN)
+    .group_by(inbox.c.producer)
+    .order_by(inbox.c.producer)
 )
 _UNCONFIRMED = (
     select(inbox.c.processed_at, inbox.c.message_id)
