@@ -14,11 +14,14 @@ from typing import Any
 
 import redis.asyncio
 from redis.exceptions import RedisError
+from sqlalchemy import bindparam, select
 
 from laneway.errors import LanewayError
+from laneway.lanes.queue.envelope import encode, queue_of
 from laneway.scaling.wire import PRIORITIES, list_of
 from laneway.store import DuplicateKey, outbox
 from laneway.store.outbox import OutboxMessage
+from laneway.store.schema import outbox as table
 from shop.payments.v1 import payments_pb2
 from tests.chaos import trouble
 from tests.chaos.plan import NOTE_STEPS, Deed, Size, Step
@@ -178,7 +181,7 @@ class Mischief:
         """Until cancelled: bring copies again, some of them five times, late, and shuffle those that wait."""
         chance, held, known = random.Random(self._size.seed), [], set[str]()
         while True:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(RedisError, OSError, LanewayError):
                 held += await self._copies(known, chance)
                 chance.shuffle(held)
                 for queue, copy in held[-20:]:
@@ -190,16 +193,17 @@ class Mischief:
             await asyncio.sleep(0.1)
 
     async def _copies(self, known: set[str], chance: random.Random) -> list[tuple[str, Any]]:
-        """Copies that run now and were not seen before: some of them, five times."""
+        """Copies that wait or run now and were not seen before: some of them, five times."""
         found = []
         for service in SERVICES:
-            for held in await self._broker.hvals(f"laneway:unacked:{service}"):
-                copy, _, queue = json.loads(held)
-                if copy["headers"].get("id") in known:
-                    continue
-                known.add(copy["headers"].get("id"))
+            rows = await self._shop.stores[service].fetch(_POSTPONED, {"now": time.time()})
+            for message in (OutboxMessage(**row.as_dict()) for row in rows if row.id not in known):
+                if not await self._broker.exists(f"laneway:copy:{message.id}"):
+                    continue  # it waits for its moment
+                known.add(message.id)
                 if chance.random() < 0.2:
-                    found += [(queue, copy)] * COPIES
+                    copy = json.loads(encode(message, producer=service, now=time.time()))
+                    found += [(queue_of(message), copy)] * COPIES
         return found
 
     async def _shuffle(self, chance: random.Random) -> None:
@@ -210,6 +214,11 @@ class Mischief:
                 await self._broker.eval(_SHUFFLE, 1, list_of(queue, priority), chance.randrange(1 << 30))
 
 
+_POSTPONED = (
+    select(*outbox.COLUMNS)
+    .where(table.c.parked_at.is_(None), table.c.turn == 0, table.c.due_at > bindparam("now"))
+    .limit(100)
+)
 _SHUFFLE = """
 local waiting = redis.call('LRANGE', KEYS[1], 0, -1)
 if #waiting < 2 then return 0 end

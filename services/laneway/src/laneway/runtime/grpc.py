@@ -1,6 +1,7 @@
 """The server's role: a service's methods over gRPC, the relay of its outbox, and its other background duties."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Coroutine
 from time import time
@@ -47,6 +48,7 @@ async def serve(name: str, factory: Factory, settings: Settings) -> None:
         server = GrpcServer(back.dispatcher, host=settings.host, port=settings.grpc_port, options=own.service.grpc)
         await server.start()  # before the duties, which would only talk if it cannot
         async with running(*_duties(own, back)):
+            gc.freeze()  # what a server is made of stays: the collector need not look at it again
             own.health.begin()
             log.info("serving", extra={"port": settings.grpc_port})
             await stopped.wait()

@@ -1,6 +1,7 @@
 """The worker's role: Celery in the main thread, everything else on the one event loop in a thread of its own."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -56,6 +57,7 @@ def run(name: str, factory: Factory, settings: Settings) -> None:
             own.health.begin()
             log.info("consuming", extra={"queues": " ".join(sorted(own.queues))})
 
+        gc.freeze()  # what a worker is made of stays: the collector need not look at it for each thousand messages
         try:
             run_celery(
                 app, slots=settings.worker_slots, name=settings.instance, consuming=consuming, stopping=stopping,

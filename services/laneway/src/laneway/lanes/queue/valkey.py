@@ -68,6 +68,25 @@ end
 return answers
 """
 
+# Of each copy, the keys of its attempts and of its marker; how it ended, the list of its producer's reports, the
+# report, and what the attempts are to remember.
+_REPORT = """
+for place = 1, #KEYS / 2 do
+  local attempts, outcome, list, report, fact = KEYS[2 * place - 1], unpack(ARGV, 4 * place - 2, 4 * place + 1)
+  redis.call('DEL', KEYS[2 * place])
+  if outcome == 'retry' then
+    redis.call('HSET', attempts, 'ended', fact)
+  else
+    redis.call('DEL', attempts)
+    if outcome == 'park' then
+      redis.call('HSET', attempts, 'parked', fact)
+      redis.call('EXPIRE', attempts, ARGV[1])
+    end
+  end
+  redis.call('RPUSH', list, report)
+end
+"""
+
 _WAKE = b"wake"
 _TOLD = tuple(each.name for each in fields(Report))
 
@@ -104,6 +123,7 @@ class ValkeyBroker:
             retry_on_error=[ConnectionError],
         )
         self._client = valkey.Redis.from_pool(pool)
+        self._deliveries = self._client.client()  # a connection of its own: to take one costs as much as to ask
         self._starts = Together(self._started)
         self._reports = Together(self._report)
 
@@ -144,7 +164,7 @@ class ValkeyBroker:
         told = [fact for each in starts for fact in (each.attempt, repr(each.enqueued_at))]
         async with _reaching():
             ttl = round(self.copy_ttl * 1000)
-            return cast(list[int], await self._client.eval(_STARTED, len(keys), *keys, ttl, _ATTEMPTS_TTL, *told))
+            return cast(list[int], await self._deliveries.eval(_STARTED, len(keys), *keys, ttl, _ATTEMPTS_TTL, *told))
 
     async def refresh(self, ids: Sequence[str]) -> None:
         """These copies are still running."""
@@ -159,23 +179,14 @@ class ValkeyBroker:
         await self._reports(_Told(producer, report, enqueued_at))
 
     async def _report(self, told: Sequence[_Told]) -> list[None]:
-        ended = [_copy(each.report.id) for each in told]
-        ended += [_attempts(each.report.id) for each in told if each.report.outcome is not Outcome.RETRY]
-        producers: dict[str, list[str]] = defaultdict(list)
+        keys = [key for each in told for key in (_attempts(each.report.id), _copy(each.report.id))]
+        facts: list[str] = []
+        for each in told:
+            remembered = str(each.report.attempt) if each.report.outcome is Outcome.RETRY else repr(each.enqueued_at)
+            report = json.dumps({name: getattr(each.report, name) for name in _TOLD})
+            facts += each.report.outcome, _list_of_reports(each.producer), report, remembered
         async with _reaching():
-            pipe = self._client.pipeline(transaction=False)
-            pipe.delete(*ended)
-            for each in told:
-                report, attempts = each.report, _attempts(each.report.id)
-                if report.outcome is Outcome.RETRY:
-                    pipe.hset(attempts, "ended", str(report.attempt))
-                if report.outcome is Outcome.PARK:
-                    pipe.hset(attempts, "parked", repr(each.enqueued_at))
-                    pipe.expire(attempts, _ATTEMPTS_TTL)
-                producers[each.producer].append(json.dumps({name: getattr(report, name) for name in _TOLD}))
-            for producer, reports in producers.items():
-                pipe.rpush(_list_of_reports(producer), *reports)
-            await pipe.execute()
+            await self._deliveries.eval(_REPORT, len(keys), *keys, _ATTEMPTS_TTL, *facts)
         return [None] * len(told)
 
     async def forget(self, id: str) -> None:
@@ -209,6 +220,7 @@ class ValkeyBroker:
         """Send what is still to be told, and close the connections."""
         await self._starts.close()
         await self._reports.close()
+        await self._deliveries.aclose()
         await self._client.aclose()
 
 

@@ -1,7 +1,7 @@
 """The worker: Celery's `threads` pool, whose threads hand each message to the one event loop of the process.
 
-Celery consumes, acknowledges and reconnects in the main thread; everything else is on the loop, in a thread of its
-own. A copy is acknowledged when its report is written (late acks), so one that is lost with the process comes back.
+Celery consumes and reconnects in the main thread; everything else is on the loop, in a thread of its own. What is
+lost with the process comes back because its row is there: the relay brings another copy (docs/decisions/0041).
 """
 
 import asyncio
@@ -25,9 +25,6 @@ from laneway.lanes.queue.outages import Outages
 from laneway.scaling import worker as scaling
 
 log = logging.getLogger(__name__)
-
-VISIBILITY = 3600
-"""Seconds after which kombu itself restores what a dead worker took. The relay is quicker."""
 
 
 class LoopThread:
@@ -89,11 +86,9 @@ def celery_app(
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            "visibility_timeout": VISIBILITY,
-            # What is taken and not yet acknowledged is each service's own: no other may restore or read it.
-            "unacked_key": f"laneway:unacked:{service}",
-            "unacked_index_key": f"laneway:unacked-index:{service}",
-            "unacked_mutex_key": f"laneway:unacked-mutex:{service}",
+            # kombu's own record of what is taken and not acknowledged: two round trips for each message, for a second
+            # opinion of what the row says.
+            "ack_emulation": False,
             "socket_keepalive": True,
             "socket_timeout": 15,
             "socket_connect_timeout": 5,
