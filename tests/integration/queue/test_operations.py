@@ -13,10 +13,11 @@ from laneway.client import Lanes, Operations, Started
 from laneway.contract.model import Method
 from laneway.errors import Cancelled, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from laneway.lanes.dispatch import Arrival
-from laneway.lanes.operation import queued
+from laneway.lanes.operation import Timing, queued
 from laneway.lanes.retention import Retention
 from laneway.lanes.system import SystemHandlers
 from laneway.lanes.transport import Answer
+from laneway.lanes.withdrawing import BATCH, Withdrawing
 from laneway.resilience.pipeline import Pipelines
 from laneway.store import idempotency, inbox, operations, outbox
 from laneway.store.operations import State
@@ -97,10 +98,12 @@ async def start(lanes: Lanes, shelf: Shelf, who: Identity = ANN, **fields: Any) 
     return await lanes.start(shelf.method("Tidy"), shelf.request("Tidy", **fields), identity=who)
 
 
-async def start_elsewhere(lane: Any, lanes: Lanes, who: Identity | None, id: str = "m1") -> Started[Any]:
+async def start_elsewhere(
+    lane: Any, lanes: Lanes, who: Identity | None, id: str = "m1", after: float = 0.0
+) -> Started[Any]:
     """As another service's handler starts it: all there is, is a message on its way. None: by a schedule."""
     method, headers = lane.shelf.method("Tidy"), {names.SCHEDULED_AT: "1"} if who is None else who.headers
-    message = queued(method, lane.shelf.request("Tidy"), id, headers, lane.shelf.clock())
+    message = queued(method, lane.shelf.request("Tidy"), id, headers, lane.shelf.clock(), Timing(after=after))
     await lane.shelf.store.commit([outbox.insert([message])])
     return Started(f"operations/shelf/{id}", method, Operations(lanes, who))
 
@@ -287,6 +290,31 @@ async def test_who_cancels_what_is_on_its_way_has_it_never_begin(lane, lanes, ti
     await (await begin(lane))
     assert not tidying.entered.is_set()
     assert await state_of(lane, started) is State.CANCELLED
+
+
+async def test_what_waits_elsewhere_and_is_cancelled_at_its_owner_leaves_when_its_outbox_asks(
+    lane, lanes, tidying
+) -> None:
+    started = await start_elsewhere(lane, lanes, ANN, after=86_400)
+    for number in range(BATCH + 1):
+        await start_elsewhere(lane, lanes, ANN, id=f"before-{number:03}", after=3_600)
+    await Operations(lanes, ANN).cancel(started.name)
+    await Withdrawing(lane.shelf.store, lanes, service="starter", clock=lane.shelf.clock).sweep()
+    await (await begin(lane))
+    await lane.settle()
+    assert not tidying.entered.is_set()
+    assert "m1" not in [each.id for each in await lane.left()]
+    assert len(await lane.left()) == BATCH + 1
+    assert await state_of(lane, started) is State.CANCELLED
+
+
+@pytest.mark.parametrize("starter", [ANN, None])
+async def test_what_another_wishes_cancelled_waits_for_its_moment(lane, lanes, tidying, starter) -> None:
+    await start_elsewhere(lane, lanes, starter, after=86_400)
+    await Operations(lanes, BOB).cancel("operations/shelf/m1")
+    [before] = await lane.left()
+    await Withdrawing(lane.shelf.store, lanes, service="starter", clock=lane.shelf.clock).sweep()
+    assert await lane.left() == [before]
 
 
 @pytest.mark.parametrize("other", [BOB, ANONYMOUS, Identity("ann", "other"), Identity(None, "acme")])

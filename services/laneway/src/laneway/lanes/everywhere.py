@@ -25,6 +25,7 @@ def _of(file: Any, service: str, name: str) -> SystemMethod:
 
 
 START = _of(system_pb2.DESCRIPTOR, "Acceptor", "Start")
+UNWANTED = _of(system_pb2.DESCRIPTOR, "Acceptor", "Unwanted")
 REGISTER = _of(system_pb2.DESCRIPTOR, "Subscriptions", "Register")
 HOLDS = _of(system_pb2.DESCRIPTOR, "Outbox", "Holds")
 GET_OPERATION = _of(operations_pb2.DESCRIPTOR, "Operations", "GetOperation")
@@ -36,7 +37,7 @@ RESUME = _of(saga_pb2.DESCRIPTOR, "Sagas", "Resume")
 
 OF_OPERATIONS = (GET_OPERATION, LIST_OPERATIONS, WAIT_OPERATION, CANCEL_OPERATION, DELETE_OPERATION)
 
-ALL = (START, REGISTER, HOLDS, *OF_OPERATIONS, RESUME)
+ALL = (START, UNWANTED, REGISTER, HOLDS, *OF_OPERATIONS, RESUME)
 
 EVERYWHERE = frozenset(system.method.service_name for system in (START, REGISTER, HOLDS, GET_OPERATION))
 """The names of the services that every service answers, and that no contract declares calls of."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from laneway.errors import LanewayError
 from laneway.lanes.forgetting import Forgetting
+from laneway.lanes.withdrawing import Withdrawing
 from laneway.store import Store, idempotency, leases, operations
 
 log = logging.getLogger(__name__)
@@ -28,13 +29,16 @@ class Retention:
         holder: str,
         keep_operations: float,
         inbox: Forgetting | None = None,
+        outbox: Withdrawing | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`keep_operations` is for how many seconds an operation stays after its end; `inbox` prunes that."""
+        """`keep_operations` is for how many seconds an operation stays after its end; `inbox` and `outbox` look
+        after those."""
         self._store = store
         self._holder = holder
         self._keep_operations = keep_operations
         self._inbox = inbox
+        self._outbox = outbox
         self._clock = clock
 
     async def run(self) -> None:
@@ -57,6 +61,8 @@ class Retention:
             await self._store.commit([operations.sweep(until)])
         if self._inbox is not None:
             await self._inbox.sweep()
+        if self._outbox is not None:
+            await self._outbox.sweep()
 
     async def _mine(self) -> bool:
         now = self._clock()

@@ -7,7 +7,7 @@ stuck act again.
 """
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +21,7 @@ from laneway.contract.model import Contract, Method, owner_of, path_problem, pub
 from laneway.contract.policy import Priority
 from laneway.domain.saga import Action, Saga
 from laneway.errors import InvalidArgument, NotFound
-from laneway.lanes.everywhere import ALL, HOLDS, REGISTER, RESUME, START
+from laneway.lanes.everywhere import ALL, HOLDS, REGISTER, RESUME, START, UNWANTED
 from laneway.lanes.operation import Timing, caller_of, operation_name, queued
 from laneway.lanes.operations import OperationHandlers
 from laneway.store import Store, operations, outbox, subscriptions
@@ -86,6 +86,7 @@ class SystemHandlers:
         """The handlers by the methods' full names."""
         return {
             START.method.full_name: self.start,
+            UNWANTED.method.full_name: self.unwanted,
             REGISTER.method.full_name: self.register,
             HOLDS.method.full_name: self.holds,
             RESUME.method.full_name: self.resume_saga,
@@ -129,6 +130,16 @@ class SystemHandlers:
         collect(message, span)
         return operations_pb2.Operation(name=operation_name(self._service, operation))
 
+    async def unwanted(self, request: system_pb2.UnwantedRequest, _: Call) -> system_pb2.UnwantedResponse:
+        """Which of some calls are to be cancelled, and by whose word."""
+        _refuse_many(request.ids)
+        found = await operations.unwanted(self._store, request.ids)
+        wishes = [
+            system_pb2.UnwantedResponse.Wish(id=id, tenant=by.tenant, principal=by.principal)
+            for id, by in found.items()
+        ]
+        return system_pb2.UnwantedResponse(wishes=wishes)
+
     async def register(self, request: system_pb2.RegisterRequest, call: Call) -> system_pb2.RegisterResponse:
         """Register a subscription; it exists already after the first time."""
         self._refuse_what_nobody_may_hear(request.event, request.order_by)
@@ -147,8 +158,7 @@ class SystemHandlers:
 
     async def holds(self, request: system_pb2.HoldsRequest, _: Call) -> system_pb2.HoldsResponse:
         """Which of some messages this service may still deliver."""
-        if len(request.ids) > MOST_IDS:
-            raise InvalidArgument(f"These are {len(request.ids)} ids; ask about {MOST_IDS} at most.")
+        _refuse_many(request.ids)
         return system_pb2.HoldsResponse(ids=await outbox.held(self._store, request.ids))
 
     def _refuse_what_nobody_may_hear(self, event: str, order_by: str) -> None:
@@ -182,3 +192,8 @@ class SystemHandlers:
                 return kind, stream.removeprefix(kind.stream(""))
         known = ", ".join(f"{kind.stream('')}…" for kind in self._sagas) or "none"
         raise InvalidArgument(f"{self._service} has no sagas whose stream is like {stream}; it has: {known}.")
+
+
+def _refuse_many(ids: Sequence[str]) -> None:
+    if len(ids) > MOST_IDS:
+        raise InvalidArgument(f"These are {len(ids)} ids; ask about {MOST_IDS} at most.")

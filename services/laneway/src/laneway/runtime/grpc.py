@@ -20,6 +20,7 @@ from laneway.lanes.grpc.server import GrpcServer
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.queue.relay import Relay
 from laneway.lanes.retention import Retention
+from laneway.lanes.withdrawing import Withdrawing
 from laneway.runtime.backend import Backend, backend
 from laneway.runtime.installed import Factory
 from laneway.runtime.process import Process, process, running, stop_signal
@@ -80,6 +81,7 @@ def _duties(own: Process, back: Backend) -> list[Coroutine[Any, Any, None]]:
         holder=settings.instance,
         keep_operations=settings.operations_keep_seconds,
         inbox=Forgetting(back.store, own.lanes, service=own.service.name, keep=keep, clock=time),
+        outbox=Withdrawing(back.store, own.lanes, service=own.service.name, clock=time),
     )
     duties += [relay.run(), back.pressure.keep(), retention.run()]
     own.metrics.follow("laneway_outbox_messages", back.pressure.messages)

@@ -7,7 +7,8 @@ the broker.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Select,
@@ -79,6 +80,14 @@ class OutboxMessage:
     order_key: str | None = None
 
 
+class Waiting(NamedTuple):
+    """A call that waits for its moment."""
+
+    due_at: float
+    id: str
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
 def name_in_broker(service: str, queue: str) -> str:
     """`fulfilment.bulk`; a plain application's queue is called what it is called."""
     return f"{service}.{queue}" if service else queue
@@ -140,6 +149,12 @@ async def get(store: Store, id: str) -> OutboxMessage | None:
 async def held(store: Store, ids: Sequence[str]) -> list[str]:
     """Which of some messages may still be delivered: they wait, are on their way, or are parked."""
     return [row.id for row in await store.fetch(select(outbox.c.id).where(outbox.c.id.in_(ids)))]
+
+
+async def waiting(store: Store, queue: tuple[str, str], after: Waiting, limit: int) -> list[Waiting]:
+    """Calls for a queue that are due later than `after`, the first due first; deliveries of events are none."""
+    values = {"of_service": queue[0], "of_queue": queue[1], "after_time": after.due_at, "after_id": after.id}
+    return [Waiting(*row) for row in await store.fetch(_WAITING, {**values, "at_most": limit})]
 
 
 async def counts(store: Store, now: float) -> list[QueueCounts]:
@@ -228,6 +243,18 @@ _NEXT_QUEUE = (
     )
     .order_by(outbox.c.service, outbox.c.queue)
     .limit(1)
+)
+_WAITING = (
+    select(outbox.c.due_at, outbox.c.id, outbox.c.headers)
+    .where(
+        outbox.c.parked_at.is_(None),
+        outbox.c.subscription.is_(None),
+        outbox.c.service == bindparam("of_service"),
+        outbox.c.queue == bindparam("of_queue"),
+        tuple_(outbox.c.due_at, outbox.c.id) > tuple_(bindparam("after_time"), bindparam("after_id")),
+    )
+    .order_by(outbox.c.due_at, outbox.c.id)
+    .limit(bindparam("at_most"))
 )
 _IS_ALIVE = outbox.c.parked_at.is_(None)
 _IS_DEAD = and_(outbox.c.parked_at.is_not(None), outbox.c.skipped_at.is_(None))

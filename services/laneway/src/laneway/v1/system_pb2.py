@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from laneway.v1 import call_pb2 as laneway_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17laneway/v1/system.proto\x12\nlaneway.v1\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15laneway/v1/call.proto\"\xfd\x01\n\x0cStartRequest\x12\x13\n\x06method\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07payload\x18\x02 \x01(\x0cH\x01\x88\x01\x01\x12+\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12-\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationH\x03\x88\x01\x01\x12\x31\n\x08priority\x18\x05 \x01(\x0e\x32\x1a.laneway.v1.Queue.PriorityH\x04\x88\x01\x01\x42\t\n\x07_methodB\n\n\x08_payloadB\x05\n\x03_atB\x08\n\x06_afterB\x0b\n\t_priority\"\xdb\x01\n\x0fRegisterRequest\x12\x13\n\x06method\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07service\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05queue\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x12\n\x05\x65vent\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x17\n\nfrom_start\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12\x15\n\x08order_by\x18\x06 \x01(\tH\x05\x88\x01\x01\x42\t\n\x07_methodB\n\n\x08_serviceB\x08\n\x06_queueB\x08\n\x06_eventB\r\n\x0b_from_startB\x0b\n\t_order_by\"\x12\n\x10RegisterResponse\"\x1b\n\x0cHoldsRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\"\x1c\n\rHoldsResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\"\x98\x01\n\x08Progress\x12\x11\n\x04\x64one\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05total\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04note\x18\x03 \x01(\tH\x02\x88\x01\x01\x12-\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x42\x07\n\x05_doneB\x08\n\x06_totalB\x07\n\x05_noteB\x07\n\x05_time\"\xc8\x03\n\x11OperationMetadata\x12\x13\n\x06method\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32#.laneway.v1.OperationMetadata.StateH\x01\x88\x01\x01\x12\x34\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12\x34\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x12\x17\n\ncancelling\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12+\n\x08progress\x18\x06 \x01(\x0b\x32\x14.laneway.v1.ProgressH\x05\x88\x01\x01\"b\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\x0b\n\x07\x45XPIRED\x10\x04\x12\r\n\tCANCELLED\x10\x05\x42\t\n\x07_methodB\x08\n\x06_stateB\x0e\n\x0c_create_timeB\x0e\n\x0c_update_timeB\r\n\x0b_cancellingB\x0b\n\t_progress2T\n\x08\x41\x63\x63\x65ptor\x12H\n\x05Start\x12\x18.laneway.v1.StartRequest\x1a\x1d.google.longrunning.Operation\"\x06\xf2\x91&\x02\x12\x00\x32V\n\rSubscriptions\x12\x45\n\x08Register\x12\x1b.laneway.v1.RegisterRequest\x1a\x1c.laneway.v1.RegisterResponse2K\n\x06Outbox\x12\x41\n\x05Holds\x12\x18.laneway.v1.HoldsRequest\x1a\x19.laneway.v1.HoldsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17laneway/v1/system.proto\x12\nlaneway.v1\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15laneway/v1/call.proto\"\xfd\x01\n\x0cStartRequest\x12\x13\n\x06method\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07payload\x18\x02 \x01(\x0cH\x01\x88\x01\x01\x12+\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12-\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationH\x03\x88\x01\x01\x12\x31\n\x08priority\x18\x05 \x01(\x0e\x32\x1a.laneway.v1.Queue.PriorityH\x04\x88\x01\x01\x42\t\n\x07_methodB\n\n\x08_payloadB\x05\n\x03_atB\x08\n\x06_afterB\x0b\n\t_priority\"\x1e\n\x0fUnwantedRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\"\xab\x01\n\x10UnwantedResponse\x12\x31\n\x06wishes\x18\x01 \x03(\x0b\x32!.laneway.v1.UnwantedResponse.Wish\x1a\x64\n\x04Wish\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06tenant\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tprincipal\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x05\n\x03_idB\t\n\x07_tenantB\x0c\n\n_principal\"\xdb\x01\n\x0fRegisterRequest\x12\x13\n\x06method\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07service\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05queue\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x12\n\x05\x65vent\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x17\n\nfrom_start\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12\x15\n\x08order_by\x18\x06 \x01(\tH\x05\x88\x01\x01\x42\t\n\x07_methodB\n\n\x08_serviceB\x08\n\x06_queueB\x08\n\x06_eventB\r\n\x0b_from_startB\x0b\n\t_order_by\"\x12\n\x10RegisterResponse\"\x1b\n\x0cHoldsRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\"\x1c\n\rHoldsResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\"\x98\x01\n\x08Progress\x12\x11\n\x04\x64one\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05total\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04note\x18\x03 \x01(\tH\x02\x88\x01\x01\x12-\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x42\x07\n\x05_doneB\x08\n\x06_totalB\x07\n\x05_noteB\x07\n\x05_time\"\xc8\x03\n\x11OperationMetadata\x12\x13\n\x06method\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32#.laneway.v1.OperationMetadata.StateH\x01\x88\x01\x01\x12\x34\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12\x34\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x12\x17\n\ncancelling\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12+\n\x08progress\x18\x06 \x01(\x0b\x32\x14.laneway.v1.ProgressH\x05\x88\x01\x01\"b\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\x0b\n\x07\x45XPIRED\x10\x04\x12\r\n\tCANCELLED\x10\x05\x42\t\n\x07_methodB\x08\n\x06_stateB\x0e\n\x0c_create_timeB\x0e\n\x0c_update_timeB\r\n\x0b_cancellingB\x0b\n\t_progress2\xa0\x01\n\x08\x41\x63\x63\x65ptor\x12H\n\x05Start\x12\x18.laneway.v1.StartRequest\x1a\x1d.google.longrunning.Operation\"\x06\xf2\x91&\x02\x12\x00\x12J\n\x08Unwanted\x12\x1b.laneway.v1.UnwantedRequest\x1a\x1c.laneway.v1.UnwantedResponse\"\x03\x90\x02\x01\x32V\n\rSubscriptions\x12\x45\n\x08Register\x12\x1b.laneway.v1.RegisterRequest\x1a\x1c.laneway.v1.RegisterResponse2K\n\x06Outbox\x12\x41\n\x05Holds\x12\x18.laneway.v1.HoldsRequest\x1a\x19.laneway.v1.HoldsResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +37,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ACCEPTOR'].methods_by_name['Start']._loaded_options = None
   _globals['_ACCEPTOR'].methods_by_name['Start']._serialized_options = b'\362\221&\002\022\000'
+  _globals['_ACCEPTOR'].methods_by_name['Unwanted']._loaded_options = None
+  _globals['_ACCEPTOR'].methods_by_name['Unwanted']._serialized_options = b'\220\002\001'
   _globals['_OUTBOX'].methods_by_name['Holds']._loaded_options = None
   _globals['_OUTBOX'].methods_by_name['Holds']._serialized_options = b'\220\002\001'
   _globals['_STARTREQUEST']._serialized_start=165
   _globals['_STARTREQUEST']._serialized_end=418
-  _globals['_REGISTERREQUEST']._serialized_start=421
-  _globals['_REGISTERREQUEST']._serialized_end=640
-  _globals['_REGISTERRESPONSE']._serialized_start=642
-  _globals['_REGISTERRESPONSE']._serialized_end=660
-  _globals['_HOLDSREQUEST']._serialized_start=662
-  _globals['_HOLDSREQUEST']._serialized_end=689
-  _globals['_HOLDSRESPONSE']._serialized_start=691
-  _globals['_HOLDSRESPONSE']._serialized_end=719
-  _globals['_PROGRESS']._serialized_start=722
-  _globals['_PROGRESS']._serialized_end=874
-  _globals['_OPERATIONMETADATA']._serialized_start=877
-  _globals['_OPERATIONMETADATA']._serialized_end=1333
-  _globals['_OPERATIONMETADATA_STATE']._serialized_start=1154
-  _globals['_OPERATIONMETADATA_STATE']._serialized_end=1252
-  _globals['_ACCEPTOR']._serialized_start=1335
-  _globals['_ACCEPTOR']._serialized_end=1419
-  _globals['_SUBSCRIPTIONS']._serialized_start=1421
-  _globals['_SUBSCRIPTIONS']._serialized_end=1507
-  _globals['_OUTBOX']._serialized_start=1509
-  _globals['_OUTBOX']._serialized_end=1584
+  _globals['_UNWANTEDREQUEST']._serialized_start=420
+  _globals['_UNWANTEDREQUEST']._serialized_end=450
+  _globals['_UNWANTEDRESPONSE']._serialized_start=453
+  _globals['_UNWANTEDRESPONSE']._serialized_end=624
+  _globals['_UNWANTEDRESPONSE_WISH']._serialized_start=524
+  _globals['_UNWANTEDRESPONSE_WISH']._serialized_end=624
+  _globals['_REGISTERREQUEST']._serialized_start=627
+  _globals['_REGISTERREQUEST']._serialized_end=846
+  _globals['_REGISTERRESPONSE']._serialized_start=848
+  _globals['_REGISTERRESPONSE']._serialized_end=866
+  _globals['_HOLDSREQUEST']._serialized_start=868
+  _globals['_HOLDSREQUEST']._serialized_end=895
+  _globals['_HOLDSRESPONSE']._serialized_start=897
+  _globals['_HOLDSRESPONSE']._serialized_end=925
+  _globals['_PROGRESS']._serialized_start=928
+  _globals['_PROGRESS']._serialized_end=1080
+  _globals['_OPERATIONMETADATA']._serialized_start=1083
+  _globals['_OPERATIONMETADATA']._serialized_end=1539
+  _globals['_OPERATIONMETADATA_STATE']._serialized_start=1360
+  _globals['_OPERATIONMETADATA_STATE']._serialized_end=1458
+  _globals['_ACCEPTOR']._serialized_start=1542
+  _globals['_ACCEPTOR']._serialized_end=1702
+  _globals['_SUBSCRIPTIONS']._serialized_start=1704
+  _globals['_SUBSCRIPTIONS']._serialized_end=1790
+  _globals['_OUTBOX']._serialized_start=1792
+  _globals['_OUTBOX']._serialized_end=1867
 # @@protoc_insertion_point(module_scope)

@@ -27,6 +27,27 @@ class StartRequest(_message.Message):
     priority: _call_pb2.Queue.Priority
     def __init__(self, method: _Optional[str] = ..., payload: _Optional[bytes] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[_Union[_call_pb2.Queue.Priority, str]] = ...) -> None: ...
 
+class UnwantedRequest(_message.Message):
+    __slots__ = ("ids",)
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class UnwantedResponse(_message.Message):
+    __slots__ = ("wishes",)
+    class Wish(_message.Message):
+        __slots__ = ("id", "tenant", "principal")
+        ID_FIELD_NUMBER: _ClassVar[int]
+        TENANT_FIELD_NUMBER: _ClassVar[int]
+        PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+        id: str
+        tenant: str
+        principal: str
+        def __init__(self, id: _Optional[str] = ..., tenant: _Optional[str] = ..., principal: _Optional[str] = ...) -> None: ...
+    WISHES_FIELD_NUMBER: _ClassVar[int]
+    wishes: _containers.RepeatedCompositeFieldContainer[UnwantedResponse.Wish]
+    def __init__(self, wishes: _Optional[_Iterable[_Union[UnwantedResponse.Wish, _Mapping]]] = ...) -> None: ...
+
 class RegisterRequest(_message.Message):
     __slots__ = ("method", "service", "queue", "event", "from_start", "order_by")
     METHOD_FIELD_NUMBER: _ClassVar[int]
