@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from laneway.cli.commands import app
+from tests.benchmarks.twin.lines import counted, lines
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
@@ -66,3 +67,24 @@ def test_each_row_of_the_failure_modes_names_tests_that_are_there() -> None:
             if not any(not test or f"def {test}(" in files[name] for name in named):
                 wrong.append(reference)
     assert wrong == []
+
+
+def test_the_readme_tells_how_many_lines_a_service_is_and_its_twin_by_hand() -> None:
+    told = re.search(
+        r"are (\d+) lines, (\d+) with their contract\.[^.]* they are (\d+)\n", (ROOT / "README.md").read_text()
+    )
+    ours, contract, twin = counted()
+
+    assert told is not None
+    assert tuple(map(int, told.groups())) == (ours, ours + contract, twin)
+    assert twin >= 10 * ours
+
+
+def test_a_line_is_one_of_code(tmp_path: Path) -> None:
+    python, proto = tmp_path / "a.py", tmp_path / "a.proto"
+    python.write_text(
+        '"""A page\nof words."""\n\n# why\nx = [\n    1,  # one\n]\n\n\ndef f() -> str:\n    """Words."""\n    return """a\nb"""\n'
+    )
+    proto.write_text("// Words.\n\nmessage A {\n  // More.\n  string b = 1;  // c\n}\n")
+
+    assert (lines(python), lines(proto)) == (6, 3)

@@ -3,7 +3,6 @@
 import sys
 import tempfile
 import time
-import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,39 +13,12 @@ from aiosmtpd.controller import Controller
 from laneway.cli.compare.costs import cpu_seconds
 from shop.fulfilment.v1.events_pb2 import OrderShipped
 from tests.benchmarks.figures import Figure, tell
+from tests.benchmarks.twin.lines import counted
 from tests.fixtures.roles import until
 from tests.fixtures.valkey import Server, free_port
 from tests.integration.twin.services import Processes, opened
 
 MAILS = 400
-ROOT = Path(__file__).parents[3]
-OURS = (
-    "services/notifications/src/shop_notifications/service.py",
-    "services/notifications/src/shop_notifications/domain.py",
-)
-CONTRACT = "protos/shop/notifications/v1/notifications.proto"
-TWIN = ("store.py", "worker.py", "server.py", "telemetry.py")
-
-
-def lines(file: Path) -> int:
-    """Lines of code: without blank ones, comments and docstrings."""
-    if file.suffix == ".proto":
-        return sum(bool(line.strip()) and not line.strip().startswith("//") for line in file.read_text().splitlines())
-    counted: set[int] = set()
-    nothing = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
-    before = tokenize.NEWLINE
-    with file.open("rb") as source:
-        for token in tokenize.tokenize(source.readline):
-            docstring = token.type == tokenize.STRING and before in (
-                tokenize.NEWLINE,
-                tokenize.INDENT,
-                tokenize.ENCODING,
-            )
-            if token.type not in (*nothing, tokenize.ENCODING) and not docstring:
-                counted |= set(range(token.start[0], token.end[0] + 1))
-            if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.DEDENT):
-                before = token.type
-    return len(counted)
 
 
 class Post:
@@ -96,8 +68,7 @@ def costs(kind: str) -> tuple[float, float]:
 
 def figures() -> list[Figure]:
     """Lines, and the medians of three runs in turns."""
-    ours, twin = sum(lines(ROOT / file) for file in OURS), sum(lines(Path(__file__).parent / file) for file in TWIN)
-    contract = lines(ROOT / CONTRACT)
+    ours, contract, twin = counted()
     runs = [(costs("ours"), costs("twin")) for _ in range(3)]
     rate, used = ((sorted(run[which][of] for run in runs)[1] for which in (0, 1)) for of in (0, 1))
     own_rate, other_rate = rate
