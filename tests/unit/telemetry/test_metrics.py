@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from laneway.errors import Unavailable
 from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.sampling import Sampling
 from laneway.telemetry.series import MOST
 from laneway.telemetry.tracing import Tracing
 
@@ -91,6 +93,14 @@ def test_a_series_names_one_trace_a_second_and_each_that_is_slow(
 
     told = metrics.render(OPEN_METRICS)[0].decode()
     assert [each in told for each in ids] == [True, False, True]
+
+
+def test_a_trace_that_is_not_kept_is_no_example(metrics: Metrics) -> None:
+    tracing = Tracing("orders", "1", InMemorySpanExporter(), Sampling(share=0.0))
+    with tracing.span("call"), metrics.call("server", "shop.Orders.Place", "grpc"):
+        pass
+
+    assert "trace_id=" not in metrics.render(OPEN_METRICS)[0].decode()
 
 
 def test_hostile_labels_become_no_series(metrics: Metrics) -> None:

@@ -1,11 +1,12 @@
 """Spans carry their context, and say what failed without repeating it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -154,3 +155,28 @@ def test_headers_are_read_and_written_as_opentelemetry_does(tracing: Tracing, he
         tracing.inject(written)
         theirs.inject(expected)
     assert written == expected
+
+
+class Kept(SpanExporter):
+    """An exporter to which spans go in batches, as over OTLP."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.names += [span.name for span in spans]
+        return SpanExportResult.SUCCESS
+
+
+def test_what_has_ended_before_the_shutdown_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("laneway.telemetry.tracing.EXPORT_EVERY_MS", 3_600_000)  # only the shutdown is left to do it
+    exporter = Kept()
+    tracing = Tracing("orders", "orders-1", exporter)
+    for name in ("first", "last"):
+        with tracing.span(name):
+            pass
+    assert exporter.names == []
+
+    tracing.shutdown()
+
+    assert exporter.names == ["first", "last"]
