@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from laneway.cli.traces import fetch_from_jaeger
+from laneway.cli.traces import fetch_from_jaeger, named
 from laneway.errors import ConfigurationError, NotFound, Unavailable
 from tests.unit.cli.test_top import serving
 
@@ -61,3 +61,16 @@ def test_what_is_no_jaeger_is_said_in_a_sentence() -> None:
         fetch_from_jaeger(TRACE_ID, "localhost")
     with pytest.raises(ConfigurationError, match="no trace id"):
         fetch_from_jaeger("../secrets", "http://localhost")
+
+
+@pytest.mark.parametrize(
+    "text", [TRACE_ID, TRACE_ID.upper(), f"00-{TRACE_ID}-{'cd' * 8}-01", f"traceparent: 00-{TRACE_ID}-{'cd' * 8}-01\r"]
+)
+def test_a_trace_is_named_by_its_id_or_by_the_header_of_an_answer(text: str) -> None:
+    assert named(text) == TRACE_ID
+
+
+@pytest.mark.parametrize("text", ["", "nope", f"{TRACE_ID}00", f"00-{TRACE_ID}", "../secrets"])
+def test_what_names_no_trace_is_said_in_a_sentence(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no trace id"):
+        named(text)

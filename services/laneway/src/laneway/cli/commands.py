@@ -174,7 +174,9 @@ def breaking(
 
 @app.command()
 def trace(
-    trace_id: str,
+    trace_id: Annotated[
+        str, typer.Argument(metavar="ID", help="32 hexadecimal digits, or the `traceparent` of an answer.")
+    ],
     data: Data = DATA,
     jaeger: Annotated[
         str | None, typer.Option(help="Ask a Jaeger at this URL, in the place of the running `laneway up`.")
@@ -182,8 +184,9 @@ def trace(
     format: AsFormat = Format.TEXT,
 ) -> None:
     """Show a trace as a tree and a waterfall: one that the running `laneway up` has collected, or a Jaeger."""
-    from laneway.cli.traces import fetch_from_jaeger, fetch_trace
+    from laneway.cli.traces import fetch_from_jaeger, fetch_trace, named
 
+    trace_id = named(trace_id)
     spans = fetch_from_jaeger(trace_id, jaeger) if jaeger else fetch_trace(trace_id, data)
     if format is Format.JSON:
         print(json.dumps([span.to_json() for span in spans], indent=1))

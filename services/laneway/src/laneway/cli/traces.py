@@ -16,6 +16,20 @@ from laneway.errors import ConfigurationError, NotFound, Unavailable
 from laneway.telemetry.names import ATTEMPT_NUMBER
 
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
+TRACEPARENT = re.compile(r"(?:traceparent:\s*)?[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.IGNORECASE)
+
+
+def named(text: str) -> str:
+    """The id of a trace, by itself or in a `traceparent` as a response's header shows it.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    text = text.strip()
+    given = TRACEPARENT.fullmatch(text)
+    trace_id = (text if given is None else given[1]).lower()
+    _check(trace_id)
+    return trace_id
 
 
 def fetch_trace(trace_id: str, data: Path) -> Sequence[SpanRecord]:
@@ -65,7 +79,9 @@ def fetch_from_jaeger(trace_id: str, url: str) -> Sequence[SpanRecord]:
 
 def _check(trace_id: str) -> None:
     if not TRACE_ID.fullmatch(trace_id):
-        raise ConfigurationError(f"{trace_id!r} is no trace id: that is 32 hexadecimal digits, as in `traceparent`.")
+        raise ConfigurationError(
+            f"{trace_id!r} is no trace id: that is 32 hexadecimal digits, or a whole `traceparent`."
+        )
 
 
 def _from_jaeger(span: dict[str, Any], processes: dict[str, Any]) -> SpanRecord:
