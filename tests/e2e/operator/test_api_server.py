@@ -1,7 +1,7 @@
 """The API server goes away under an operator that works, and comes back.
 
 The operator is a process of this machine that reaches the API server through a proxy; the test and the cluster's own
-parts reach it as ever.
+parts reach it as ever. Its certificate is good for 127.0.0.1, as kind's and minikube's are.
 """
 
 import asyncio
