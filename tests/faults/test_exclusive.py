@@ -13,7 +13,7 @@ from laneway.telemetry import names
 from tests.fixtures.roles import PATIENCE, Role, Roles, listens, until
 from tests.fixtures.valkey import free_port
 
-LEASE = 1.0
+LEASE = 3.0
 """Seconds, in the contract of these roles."""
 
 
