@@ -113,6 +113,7 @@ async def test_a_copy_is_under_way_until_it_has_ended_and_no_longer(roles, produ
     await producer.start("m1")
     assert await entered(roles) == ["m1"]
     assert producer.held() == (0, 1)
+    assert roles.gates.keys("*unacked*") == [], "kombu keeps a record besides"
     roles.let_go("m1")
     assert await producer.settle() == []
     await fact(lambda: producer.held() == (0, 0), worker)
