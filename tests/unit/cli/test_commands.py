@@ -5,9 +5,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from laneway.cli.commands import app
 from laneway.cli.up.ports import from_base, listener
 
 
@@ -126,7 +129,7 @@ def test_a_taken_port_is_named_and_nothing_is_left(taken: int, tmp_path: Path) -
     assert ended.returncode == 2
     assert ended.stderr == (
         f"Port {taken}, wanted by gateway-rest, is taken; stop what uses it, "
-        "or choose another with --port (LANEWAY_REST_PORT).\n"
+        "or choose another with --port (LANEWAY_REST_PORT), of which 0 finds a free one.\n"
     )
     assert not (tmp_path / "data").exists()
 
@@ -190,3 +193,22 @@ def test_the_command_line_alone_imports_no_framework() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ended.stdout == "[]\n"
+
+
+def test_no_help_has_what_is_taken_for_a_style_and_dropped() -> None:
+    """A default in brackets was read by nobody."""
+
+    def helps(command: Any, path: str) -> Iterator[tuple[str, str]]:
+        yield from ((f"{path} {each.name}", getattr(each, "help", None) or "") for each in command.params)
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from helps(inner, f"{path} {name}")
+
+    told = dict(helps(get_command(app), "laneway"))
+    assert "laneway up base_port" in told
+    assert [where for where, text in told.items() if "[" in text] == []
+
+
+def test_the_help_of_up_says_which_ports_are_taken_unless_told_otherwise() -> None:
+    told = laneway("up", "--help", COLUMNS="120").stdout
+    assert "LANEWAY_REST_PORT, 8080" in told
+    assert "LANEWAY_GRPC_PORT, 50051" in told

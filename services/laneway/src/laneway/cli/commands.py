@@ -32,11 +32,11 @@ app.add_typer(sagas)
 PROTOS = Path("protos")
 
 Port = Annotated[
-    int | None, typer.Option(help="Port of the edge; 0 finds a free one.  [default: LANEWAY_REST_PORT, 8080]")
+    int | None, typer.Option(help="Port of the edge; 0 finds a free one.", show_default="LANEWAY_REST_PORT, 8080")
 ]
 BasePort = Annotated[
     int | None,
-    typer.Option(help="First port of everything else; 0 finds free ones.  [default: LANEWAY_GRPC_PORT, 50051]"),
+    typer.Option(help="First port of everything else; 0 finds free ones.", show_default="LANEWAY_GRPC_PORT, 50051"),
 ]
 MaxWorkers = Annotated[int, typer.Option(min=1, help="Most worker processes of a service; 1 scales nothing.")]
 
@@ -102,10 +102,10 @@ def demo(
 @app.command()
 def policy(
     method: Annotated[
-        str | None, typer.Argument(help="A method or a service, or the end of its name.  [default: all]")
+        str | None, typer.Argument(help="A method or a service, or the end of its name.", show_default="all")
     ] = None,
     tuning: Annotated[
-        Path | None, typer.Option(help="A policy file, or its folder.  [default: LANEWAY_POLICY_FOLDER]")
+        Path | None, typer.Option(help="A policy file, or its folder.", show_default="LANEWAY_POLICY_FOLDER")
     ] = None,
     timeout: Annotated[
         float | None, typer.Option(min=0, help="What a call that asks for so many seconds gets.")
@@ -230,8 +230,8 @@ def load(
 
 @app.command()
 def pools(
-    namespace: Annotated[str | None, typer.Option(help="One namespace.  [default: all]")] = None,
-    context: Annotated[str | None, typer.Option(help="A context of kubectl's.  [default: the current one]")] = None,
+    namespace: Annotated[str | None, typer.Option(help="One namespace.", show_default="all")] = None,
+    context: Annotated[str | None, typer.Option(help="A context of kubectl's.", show_default="the current one")] = None,
     format: AsFormat = Format.TEXT,
 ) -> None:
     """Show the WorkerPools of a cluster; on a terminal the table follows them until Ctrl-C."""

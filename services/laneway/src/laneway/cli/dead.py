@@ -25,7 +25,7 @@ app = typer.Typer(
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These; or choose by the options.")]
-Service = Annotated[str | None, typer.Option(help="Whose outbox.  [default: every installed service's]")]
+Service = Annotated[str | None, typer.Option(help="Whose outbox.", show_default="every installed service's")]
 Queue = Annotated[str | None, typer.Option(help="Of this queue, such as `fulfilment.bulk`.")]
 Error = Annotated[str | None, typer.Option(help="Whose error has this text in it.")]
 OlderThan = Annotated[str | None, typer.Option(help="Parked for longer than this: 90s, 15m, 2h, 3d.")]
@@ -72,7 +72,7 @@ def redrive(
     older_than: OlderThan = None,
     skipped: Skipped = False,
     all: All = False,
-    rate: Annotated[float | None, typer.Option(min=0.001, help="So many each second.  [default: at once]")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="So many each second.", show_default="at once")] = None,
     data: Data = DATA,
 ) -> None:
     """Run them again under their own ids, with all attempts: what was done already is not done twice."""

@@ -80,7 +80,7 @@ def fetch_from_jaeger(trace_id: str, url: str) -> Sequence[SpanRecord]:
 def _check(trace_id: str) -> None:
     if not TRACE_ID.fullmatch(trace_id):
         raise ConfigurationError(
-            f"{trace_id!r} is no trace id: that is 32 hexadecimal digits, or a whole `traceparent`."
+            f"{trace_id!r} is no trace id: that is 32 hexadecimal digits, or the whole of a `traceparent`."
         )
 
 

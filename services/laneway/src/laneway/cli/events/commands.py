@@ -29,7 +29,7 @@ AsOfTime = Annotated[str | None, typer.Option("--at", help="As of this time, suc
 @app.command()
 def show(
     service: str,
-    event_id: Annotated[str | None, typer.Argument(help="One event, in full.  [default: the newest]")] = None,
+    event_id: Annotated[str | None, typer.Argument(help="One event, in full.", show_default="the newest")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 20,
     type: Annotated[list[str] | None, typer.Option(help="Only events of this type, by full name.")] = None,
     reveal: Reveal = False,

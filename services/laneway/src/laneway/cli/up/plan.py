@@ -10,8 +10,8 @@ from laneway.cli.discovery import Installed
 from laneway.cli.embedded import valkey
 from laneway.cli.up.ports import Wanted
 
-BASE_REMEDY = "choose others with --base-port (LANEWAY_GRPC_PORT)"
-EDGE_REMEDY = "choose another with --port (LANEWAY_REST_PORT)"
+BASE_REMEDY = "choose others with --base-port (LANEWAY_GRPC_PORT), of which 0 finds free ones"
+EDGE_REMEDY = "choose another with --port (LANEWAY_REST_PORT), of which 0 finds a free one"
 LOCAL = "127.0.0.1"
 COMPANION = "companion"
 FAULTS = "faults"
