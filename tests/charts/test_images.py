@@ -39,6 +39,13 @@ def test_every_library_of_an_image_is_held_to_its_hash(name: str) -> None:
         assert all(pin.endswith("\\") for pin in pins), "followed by its hashes"
 
 
+def test_a_change_of_sources_installs_no_library_again() -> None:
+    """A builder keeps the steps before the first that has changed."""
+    first, *_ = (ROOT / "services/Dockerfile").read_text().split("COPY services")
+    assert "-r /build/run.lock" in first
+    assert "-r /build/build.lock" in first
+
+
 def test_images_are_built_for_both_architectures() -> None:
     text = (ROOT / "docker-bake.hcl").read_text()
     assert re.findall(r"platforms\s*=\s*(\[.*\])", text) == ['["linux/amd64", "linux/arm64"]']
@@ -100,6 +107,27 @@ def test_an_image_that_is_built_for_kind_is_loaded_and_says_its_revision(program
     build, load = calls(programs)
     assert re.fullmatch(r"docker build --tag a:1 --build-arg REVISION=\w+ -f services/Dockerfile \.", build)
     assert load == "kind load docker-image --name laneway a:1"
+
+
+@pytest.mark.parametrize(
+    ("tag", "loaded"),
+    [
+        ("laneway/laneway:dev", "docker.io/laneway/laneway:dev"),
+        ("shop:1", "docker.io/library/shop:1"),
+        ("docker.io/laneway/laneway:dev", "docker.io/laneway/laneway:dev"),
+        ("localhost:5001/laneway:1", "localhost:5001/laneway:1"),
+    ],
+)
+def test_an_image_without_a_registry_has_the_name_that_pods_ask_for(tmp_path: Path, tag: str, loaded: str) -> None:
+    """Where no Docker is that completes it."""
+    harness, cluster = tmp_path / "shared/cluster/cluster", tmp_path / "laneway/k8s/cluster"
+    for program, text in ((harness, '#!/bin/sh\necho "$2"\n'), (cluster, (ROOT / "k8s/cluster").read_text())):
+        program.parent.mkdir(parents=True)
+        program.write_text(text)
+        program.chmod(0o755)
+    built = subprocess.run([cluster, "build", tag, "."], capture_output=True, text=True, check=True,
+                           env={**os.environ, "LANEWAY_CLUSTER": "harness"})  # fmt: skip
+    assert built.stdout == f"{loaded}\n"
 
 
 def test_kinds_nodes_reach_the_registry_by_their_network(programs: Path) -> None:
