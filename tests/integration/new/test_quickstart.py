@@ -78,9 +78,8 @@ def test_what_the_quickstart_says_works_in_its_order(checkout: Checkout) -> None
         else:
             checkout.run(block.text)
     with running(checkout, block.text.strip(), port):
-        waited, queued, refused, policy = (
-            checkout.run(each.text.replace("127.0.0.1:8080", f"127.0.0.1:{port}")) for each in page
-        )
+        typed = [each.text.replace("127.0.0.1:8080", f"127.0.0.1:{port}") for each in page]
+        waited, queued, refused, policy = map(checkout.run, typed[:4])
         assert '"text":"It shines."' in waited
         assert queued.startswith("HTTP/1.1 202")
         [operation] = re.findall(r"^location: (\S+)", queued, re.MULTILINE | re.IGNORECASE)
@@ -88,6 +87,19 @@ def test_what_the_quickstart_says_works_in_its_order(checkout: Checkout) -> None
         assert "INVALID_ARGUMENT" in refused
         assert "text" in refused
         assert "CreateReview" in policy
+        trace, top = typed[4:]
+        for step in ("POST /v1/reviews", "publish reviews.default", "process reviews.default"):
+            assert step in shown(checkout, trace, step)
+        assert re.search(r"^reviews +worker +1 ", checkout.run(top), re.MULTILINE)
+
+
+def shown(checkout: Checkout, command: str, what: str) -> str:
+    """What a command shows, once it shows something: spans arrive when they have ended."""
+    deadline = time.monotonic() + 30
+    while what not in (said := checkout.run(f"{command.strip()} || true")):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.05)
+    return said
 
 
 def ended(url: str) -> dict[str, str]:
