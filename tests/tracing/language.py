@@ -36,7 +36,7 @@ class Step:
 
     def __str__(self) -> str:
         method = self.name.rpartition("/")[2].replace("*", "")
-        verb = {"client": "calls", "server": "serves"}.get(self.kind)
+        verb = {"client": "calls", "server": "serves"}.get(self.kind) if "/" in self.name or "*" in self.name else None
         what = f"{self.service} {verb} {method}".strip() if verb else self.name
         return what if self.error is None else f"{what} ✗ {self.error}"
 
@@ -91,6 +91,11 @@ def process(queue: str, error: str | None = None) -> Path:
 def project(view: str) -> Path:
     """A view takes events in."""
     return Path((Step("consumer", "*", f"project {view}"),))
+
+
+def sql(service: str, statement: str, error: str | None = None) -> Path:
+    """What a service asks of its database: `SELECT orders`, or `COMMIT`."""
+    return Path((Step("client", service, statement, error),))
 
 
 class Trace:

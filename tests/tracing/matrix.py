@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 from google.protobuf.empty_pb2 import Empty
+from sqlalchemy import delete
 
 from laneway.call import Call
 from laneway.client import Lanes
@@ -25,7 +26,7 @@ from laneway.contract.model import Contract
 from laneway.errors import LanewayError, NotFound, Unavailable
 from laneway.lanes.rest.app import rest_app
 from laneway.service import Service
-from laneway.store import dead_letters
+from laneway.store import dead_letters, schema
 from laneway.store.dead_letters import Selection
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
@@ -39,7 +40,7 @@ from shop_fulfilment.domain import PAYMENT_PATIENCE
 from shop_fulfilment.service import service as fulfilment
 from shop_inventory.service import service as inventory
 from shop_orders.service import service as orders
-from tests.tracing.language import Path, calls, edge, enters, process, project, publish, serves
+from tests.tracing.language import Path, calls, edge, enters, process, project, publish, serves, sql
 
 PAGE = File(__file__).parents[2] / "docs" / "tracing.md"
 BEGIN, END = "<!-- `python -m tests.tracing.matrix` writes from here -->\n", "<!-- to here -->\n"
@@ -278,6 +279,17 @@ async def queue_parked(it: Scene) -> None:
         await it.later(3600)
 
 
+async def queue_conflict(it: Scene) -> None:
+    runs = iter((1, 0))
+
+    async def expect(_: Any, call: Call) -> None:
+        absent = delete(schema.leases).where(schema.leases.c.name == "none")
+        call.execute(absent, expect=next(runs))  # the first run takes a row for there that is not
+
+    it.work = expect
+    await it.asks(Lane.QUEUE)
+
+
 async def queue_redriven(it: Scene) -> None:
     await queue_parked(it)
     store = it.world.store("caller")
@@ -434,6 +446,14 @@ CASES = (
     Case(
         "saga", "a timer that ends its wait", on_shop(timer),
         (BY_SAGA >> publish("fulfilment.timers") >> process("fulfilment.timers") >> publish("inventory.releases"),),
+    ),
+    Case(
+        "database", "each read of a handler, and its commit", on_shop(place),
+        (serves("catalog", "*/GetProduct") >> sql("catalog", "SELECT products"), PLACED >> sql("orders", "COMMIT")),
+    ),
+    Case(
+        "database", "somebody was quicker: the handler runs again", on_scene(queue_conflict),
+        (OVER_QUEUE >> sql("callee", "COMMIT", "VersionConflict"), OVER_QUEUE >> sql("callee", "COMMIT")),
     ),
     Case("projection", "of events of one trace: in it", on_shop(place), (PLACED >> BESTSELLERS,)),
     Case(

@@ -29,6 +29,7 @@ from laneway.history.log import EventLog, kept_snapshot
 from laneway.store import Reader, Row, Store, Transaction, Write
 from laneway.store.events import NEW, NewEvent, append
 from laneway.store.outbox import OutboxMessage
+from laneway.store.traced import TracedReader
 from laneway.telemetry import names
 from laneway.telemetry.tracing import Tracing
 from laneway.v1 import system_pb2
@@ -391,7 +392,8 @@ class Call:
 
     @property
     def _reader(self) -> Reader:
-        return self._store if self.transaction is None else self.transaction
+        own = self._store if self.transaction is None else self.transaction
+        return TracedReader(own, self._surroundings.tracing)
 
     @property
     def _store(self) -> Store:

@@ -9,7 +9,14 @@ from rich.text import Text
 
 from laneway.cli.embedded.spans import SpanRecord
 
-LANE_STYLES = {"rest": "cyan", "grpc": "blue", "queue": "magenta", "event": "yellow", "smtp": "green"}
+LANE_STYLES = {
+    "rest": "cyan",
+    "grpc": "blue",
+    "queue": "magenta",
+    "event": "yellow",
+    "smtp": "green",
+    "sql": "bright_black",
+}
 
 BAR = 40
 """Characters of the waterfall."""

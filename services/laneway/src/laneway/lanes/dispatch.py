@@ -30,6 +30,7 @@ from laneway.lanes.transport import Answer
 from laneway.store import DuplicateKey, Store, Transaction, VersionConflict, Write, inbox, operations, outbox
 from laneway.store.operations import Standing
 from laneway.store.outbox import OutboxMessage
+from laneway.store.traced import committing
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
 from laneway.v1 import system_pb2
@@ -401,11 +402,12 @@ class Dispatcher:
         await whole(task)
 
     async def _write(self, effects: Effects, writes: Sequence[Write], transaction: Transaction | None) -> None:
-        if transaction is None:
-            await self._store.commit(writes)
-        else:
-            async with transaction:
-                await transaction.commit(writes)
+        with committing(self._surroundings.tracing, self._store.dialect, len(writes)):
+            if transaction is None:
+                await self._store.commit(writes)
+            else:
+                async with transaction:
+                    await transaction.commit(writes)
         if self._publishing is None:
             return
         if effects.messages:

@@ -1,10 +1,10 @@
 """The names of spans, attributes and headers.
 
-Attributes follow OpenTelemetry's semantic conventions for RPC, HTTP and messaging; the headers are Laneway's
-wire format.
+Attributes follow OpenTelemetry's semantic conventions for RPC, HTTP, messaging and databases; the headers are
+Laneway's wire format.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 
@@ -89,3 +89,18 @@ def http_span(verb: str, route: str) -> str:
 def http(verb: str, route: str) -> Mapping[str, str]:
     """Attributes of the span of an HTTP request at the edge."""
     return {"http.request.method": verb, "http.route": route, LANE: "rest"}
+
+
+def database_span(operation: str, tables: Sequence[str] = ()) -> str:
+    """`SELECT orders`, `COMMIT`."""
+    return " ".join((operation, *tables))
+
+
+def database(system: str, operation: str, tables: Sequence[str] = (), *, batch: int = 1) -> dict[str, str | int]:
+    """Attributes of a span of a database; `system` is `sqlite` or `postgresql`, `batch` the statements in one."""
+    told: dict[str, str | int] = {"db.system.name": system, "db.operation.name": operation, LANE: "sql"}
+    if len(tables) == 1:
+        told["db.collection.name"] = tables[0]
+    if batch > 1:
+        told["db.operation.batch.size"] = batch
+    return told
