@@ -23,7 +23,7 @@ from laneway.store import location
 from laneway.store.compile import Compiler, Prepared, Row
 from laneway.store.engine import Step
 from laneway.store.transaction import Dialect, StoreUnavailable, Write, ended
-from laneway.store.writer import PATIENCE, Job, Outcome, Work, Writer, begin_immediate, deliver, translated
+from laneway.store.writer import PATIENCE, Job, Outcome, Work, Writer, begin_immediate, deliver, roll_back, translated
 
 _READERS = 4
 
@@ -116,7 +116,7 @@ class SqliteEngine:
 
     def release(self, writer: Writer) -> None:
         """Take back the connection of an explicit transaction; what is still open on it is rolled back first."""
-        _forget(writer.post(_rollback, alone=True))
+        _forget(writer.post(roll_back, alone=True))
         if writer is self._writer:
             self._unlocked.set()
         else:
@@ -174,7 +174,7 @@ class SqliteTransaction:
 
     async def rollback(self) -> None:
         if self._writer is not None:
-            await self._end(_rollback)
+            await self._end(roll_back)
 
     async def __aenter__(self) -> Self:
         return self
@@ -270,11 +270,6 @@ def run_steps(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
 def _finish(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
     run_steps(connection, steps)
     connection.execute("COMMIT")
-
-
-def _rollback(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

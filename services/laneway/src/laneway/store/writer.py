@@ -109,12 +109,17 @@ class Writer:
         connection: sqlite3.Connection | None = None
         while (jobs := self._next()) is not None:
             try:
-                connection = connection or self._connect()
+                connection = connection or self._ready()
                 deliver(_run_alone(connection, jobs[0]) if jobs[0].alone else self._group(connection, jobs))
             except BaseException as error:
                 deliver([Outcome(job, error=translated(error)) for job in jobs])
         if connection is not None:
             connection.close()
+
+    def _ready(self) -> sqlite3.Connection:
+        connection = self._connect()
+        _wait_for(connection, _TURN)  # once: what is said before each group costs as much as what the group does
+        return connection
 
     def _next(self) -> list[Job] | None:
         """One job that wants to be alone, or all that wait and do not; none at the end."""
@@ -144,14 +149,7 @@ class Writer:
         jobs = [job for job in jobs if not job.future.cancelled()]
         if not jobs:
             return []
-        begin_immediate(connection)
-        try:
-            outcomes = _run_together(connection, jobs)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+        outcomes = _run_together(connection, jobs)
         self.batches += 1
         self.commits += sum(outcome.error is None for outcome in outcomes)
         return outcomes
@@ -159,18 +157,27 @@ class Writer:
 
 def begin_immediate(connection: sqlite3.Connection) -> None:
     """Begin a transaction that may write, as soon as no other process has one."""
-    end = time.monotonic() + PATIENCE
-    connection.execute(f"PRAGMA busy_timeout={int(_TURN * 1000)}")
+    _wait_for(connection, _TURN)
     try:
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > end:
-                    raise
+        _begin(connection)
     finally:
-        connection.execute(f"PRAGMA busy_timeout={int(PATIENCE * 1000)}")
+        _wait_for(connection, PATIENCE)
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin on a connection that waits for one turn at a time."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > end:
+                raise
+
+
+def _wait_for(connection: sqlite3.Connection, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
 
 
 def translated(error: BaseException) -> BaseException:
@@ -200,17 +207,32 @@ def _run_alone(connection: sqlite3.Connection, job: Job) -> list[Outcome]:
 
 
 def _run_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
-    """Most go well, so at first they share one savepoint: each statement lets go of the interpreter, and then has to
-    wait for it. When one fails, all are done again, each in a savepoint of its own.
+    """Most go well, so at first none has a savepoint: each statement lets go of the interpreter, and then has to wait
+    for it. When one fails, all are done again, each in a savepoint of its own.
     """
-    connection.execute("SAVEPOINT all_of_them")
+    _begin(connection)
     try:
-        return [Outcome(job, job.work(connection)) for job in jobs]
-    except Exception:
-        if not connection.in_transaction:  # a full disk and the like end the whole transaction
-            raise
-        connection.execute("ROLLBACK TO all_of_them")
-        return [_run_in_savepoint(connection, job) for job in jobs]
+        outcomes = [Outcome(job, job.work(connection)) for job in jobs]
+        connection.execute("COMMIT")
+        return outcomes
+    except Exception as error:
+        if len(jobs) == 1:
+            return [Outcome(jobs[0], error=translated(error))]
+    finally:
+        roll_back(connection)
+    _begin(connection)
+    try:
+        outcomes = [_run_in_savepoint(connection, job) for job in jobs]
+        connection.execute("COMMIT")
+        return outcomes
+    finally:
+        roll_back(connection)
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """What is still open."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _run_in_savepoint(connection: sqlite3.Connection, job: Job) -> Outcome:
