@@ -58,7 +58,8 @@ class Mischief:
         self._size = size
         self._down = ""
         self._owed: list[str] = []
-        self._broker = redis.asyncio.Redis.from_url(shop.broker_url)
+        # With a time limit, redis-py loses the cancellation that ends the meddling (docs/decisions/0016).
+        self._broker = redis.asyncio.Redis.from_url(shop.broker_url, socket_timeout=None)
 
     async def close(self) -> None:
         await self._broker.aclose()
