@@ -1,6 +1,6 @@
 """`make bench-async`, the queue: from an acceptance to its handler, draining, enqueuing, and from a commit to a subscriber.
 
-The peer is plain Celery on the same Valkey, with the same pool of threads and late acknowledgements.
+The peer is plain Celery on the same Valkey, with a pool of threads of the same size and late acknowledgements.
 """
 
 import asyncio
@@ -262,7 +262,7 @@ def main() -> None:
                 ours.append(drain_ours(own))
             broker.flushall()
             peer.append(drain_bare(url, broker))
-        work = f"drain of {DRAINED:,} messages that do nothing, {SLOTS} threads"
+        work = f"drain of {DRAINED:,} messages that do nothing, {SLOTS} slots"
         figures.append(paired(work, ours, peer, "messages/s", DRAIN_GOAL, more=True))
         broker.flushall()
         costs = uvloop.run(enqueues(url))

@@ -5,6 +5,7 @@ import base64
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 from celery import signals
@@ -18,6 +19,7 @@ from laneway.errors import Unavailable
 from laneway.lanes.queue import celery_logs
 from laneway.lanes.queue.envelope import encode
 from laneway.lanes.queue.outages import Outages
+from laneway.lanes.queue.pool import LoopPool
 from laneway.lanes.queue.worker import _keep_our_logging, celery_app
 from tests.fixtures.roles import until
 from tests.integration.queue.conftest import Lane
@@ -48,17 +50,20 @@ async def test_a_broker_that_takes_no_report_is_one_line_and_no_payload(
 ) -> None:
     refused = []
 
-    def deliver(delivery) -> None:
+    def deliver(delivery) -> "Future[None]":
         refused.append(delivery.id)
-        raise UNREACHABLE
+        failed: Future[None] = Future()
+        failed.set_exception(UNREACHABLE)
+        return failed
 
     methods = [method for method in lane.shelf.contract if method.work is not None]
-    app = celery_app("shelf", methods, broker_url=valkey_url, deliver=deliver, outages=outages)
+    app = celery_app("shelf", methods, broker_url=valkey_url)
+    pool = LoopPool.of(deliver, outages)
     messages = [await lane.start(f"m{number}", name=CARD) for number in range(5)]
     await lane.broker.publish(messages, producer="shelf", now=lane.shelf.clock())
     sent = base64.b64encode(messages[0].payload).decode()
 
-    with start_worker(app, pool="threads", concurrency=2, perform_ping_check=False, shutdown_timeout=30):
+    with start_worker(app, pool=pool, concurrency=2, perform_ping_check=False, shutdown_timeout=30):
         await asyncio.to_thread(until, lambda: len(refused) == 5)
 
     loud = [record for record in caplog.records if record.levelno >= logging.WARNING]
@@ -81,7 +86,8 @@ async def test_what_no_handler_takes_is_dropped_without_its_content(
     lane: Lane, valkey_url: str, outages: Outages, caplog: pytest.LogCaptureFixture
 ) -> None:
     methods = [method for method in lane.shelf.contract if method.work is not None]
-    app = celery_app("shelf", methods, broker_url=valkey_url, deliver=lambda _: None, outages=outages)
+    app = celery_app("shelf", methods, broker_url=valkey_url)
+    pool = LoopPool.of(lambda _: Future(), outages)
     message = await lane.start("m1", name=CARD)
     copy = json.loads(encode(message, producer="shelf", now=1.0))
     unknown = {**copy, "headers": {**copy["headers"], "task": "test.shelf.v1.Shelf.Gone"}}
@@ -92,7 +98,7 @@ async def test_what_no_handler_takes_is_dropped_without_its_content(
 
     with (
         Redis.from_url(valkey_url) as client,
-        start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, shutdown_timeout=30),
+        start_worker(app, pool=pool, concurrency=1, perform_ping_check=False, shutdown_timeout=30),
     ):
         for each in (unknown, foreign):
             client.lpush("shelf.default", json.dumps(each))

@@ -17,6 +17,7 @@ from laneway.errors import ConfigurationError
 from laneway.lanes.queue.delivery import Deliveries
 from laneway.lanes.queue.hearing import Hearing
 from laneway.lanes.queue.outages import Outages
+from laneway.lanes.queue.pool import LoopPool
 from laneway.lanes.queue.watch import Watch
 from laneway.lanes.queue.worker import LoopThread, celery_app, report_capacity, run_celery
 from laneway.runtime.backend import backend
@@ -41,9 +42,8 @@ def run(name: str, factory: Factory, settings: Settings) -> None:
             name,
             own.methods.values(),
             broker_url=settings.broker_url,
-            deliver=lambda delivery: thread.submit(own.deliveries.run(delivery)).result(),
-            outages=own.outages,
         )
+        pool = LoopPool.of(lambda delivery: thread.submit(own.deliveries.run(delivery)), own.outages)
         hearing = Hearing()
         hearing.attach(app)
         own.health.watch(hearing.ailment)
@@ -60,8 +60,8 @@ def run(name: str, factory: Factory, settings: Settings) -> None:
         gc.freeze()  # what a worker is made of stays: the collector need not look at it for each thousand messages
         try:
             run_celery(
-                app, slots=settings.worker_slots, name=settings.instance, consuming=consuming, stopping=stopping,
-                outages=own.outages,
+                app, pool=pool, slots=settings.worker_slots, name=settings.instance, consuming=consuming,
+                stopping=stopping, outages=own.outages,
             )  # fmt: skip
         finally:
             thread.loop.call_soon_threadsafe(own.stopped.set)
@@ -72,7 +72,7 @@ def run(name: str, factory: Factory, settings: Settings) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a worker's pool threads hand their messages to. All of it belongs to the worker's loop."""
+    """What a worker's pool hands its messages to. All of it belongs to the worker's loop."""
 
     methods: dict[str, Method]
     deliveries: Deliveries

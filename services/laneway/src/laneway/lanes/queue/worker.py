@@ -1,30 +1,27 @@
-"""The worker: Celery's `threads` pool, whose threads hand each message to the one event loop of the process.
+"""The worker: Celery, whose pool hands each message to the one event loop of the process.
 
 Celery consumes and reconnects in the main thread; everything else is on the loop, in a thread of its own. What is
 lost with the process comes back because its row is there: the relay brings another copy (docs/decisions/0041).
 """
 
 import asyncio
-import logging
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from celery import Celery, Task, bootsteps, signals
-from celery.exceptions import CPendingDeprecationWarning, Reject
+from celery import Celery, bootsteps, signals
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from kombu.entity import Queue
 
 from laneway.contract.model import Method
-from laneway.errors import ConfigurationError, LanewayError
+from laneway.errors import ConfigurationError
 from laneway.lanes.queue import celery_logs, transport
-from laneway.lanes.queue.envelope import Delivery, decode
 from laneway.lanes.queue.outages import Outages
+from laneway.lanes.queue.pool import LoopPool
 from laneway.scaling import worker as scaling
-
-log = logging.getLogger(__name__)
 
 
 class LoopThread:
@@ -56,13 +53,8 @@ def celery_app(
     methods: Iterable[Method],
     *,
     broker_url: str,
-    deliver: Callable[[Delivery], None],
-    outages: Outages,
 ) -> Celery:
-    """A Celery application with a task per method, on the service's queues only.
-
-    `deliver` is called in a pool thread and returns when the delivery has been reported.
-    """
+    """A Celery application with a task per method, on the service's queues only."""
     methods = list(methods)
     app = Celery(service, broker=broker_url, set_as_current=False)
     app.conf.update(
@@ -96,7 +88,7 @@ def celery_app(
         },
     )
     for method in methods:
-        app.task(bind=True, name=method.full_name, shared=False)(_task(method.full_name, deliver, outages))
+        app.task(name=method.full_name, shared=False)(_elsewhere)
     return app
 
 
@@ -104,30 +96,8 @@ def _queue(name: str) -> Queue:
     return Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
 
 
-def _task(method: str, deliver: Callable[[Delivery], None], outages: Outages) -> Callable[..., None]:
-    def run(task: Task, argument: str) -> None:
-        try:
-            delivery = decode(method, argument, vars(task.request))
-        except (KeyError, ValueError) as error:
-            # Not ours, or broken: there is no row to report on, and it will never become readable.
-            log.error("unreadable message dropped", extra={"method": method, "cause": repr(error)})
-            return
-        try:
-            deliver(delivery)
-        except LanewayError as error:
-            outages.missed("not reported; it comes again", error)
-            raise _dropped() from None
-        except Exception as error:
-            log.exception("not reported; it comes again", extra={"method": method, "cause": type(error).__name__})
-            raise _dropped() from None
-        outages.end()
-
-    return run
-
-
-def _dropped() -> Reject:
-    """The copy is not put back: its row is there, and the relay brings it when it can be served."""
-    return Reject("not reported", requeue=False)
+def _elsewhere(*_: object) -> None:
+    """What a task does is the pool's to do; Celery wants to know that there is one of its name."""
 
 
 def report_capacity(app: Celery, *, pod: str, breakers_open: Callable[[], int]) -> None:
@@ -139,6 +109,7 @@ def report_capacity(app: Celery, *, pod: str, breakers_open: Callable[[], int]) 
 def run_celery(
     app: Celery,
     *,
+    pool: type[LoopPool],
     slots: int,
     name: str,
     consuming: Callable[[], None],
@@ -170,7 +141,7 @@ def run_celery(
     app.steps["consumer"].add(type("Consuming", (bootsteps.StartStopStep,), step))
     signals.worker_shutting_down.connect(begin_stop, weak=False)
     worker = app.Worker(
-        pool="threads",
+        pool=pool,
         concurrency=slots,
         hostname=name,
         quiet=True,
