@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = [
     "tests.fixtures.checkout", "tests.fixtures.postgres", "tests.fixtures.shelf", "tests.fixtures.shop", "tests.fixtures.valkey",
     "tests.fixtures.stores", "tests.fixtures.talk",
-    "tests.fixtures.roles",  # after those that it imports
+    "tests.fixtures.roles", "tests.fixtures.producer",  # after those that it imports
 ]  # fmt: skip
 
 # How fast a machine makes examples says nothing about the code. CI looks at the same ones each time; here they vary.

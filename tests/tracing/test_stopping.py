@@ -1,5 +1,7 @@
 """A worker that is told to stop sends the spans of what it still ends: nothing of a trace is lost at shutdown."""
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +14,7 @@ from laneway.lanes.outgoing import Lanes
 from laneway.resilience.pipeline import Pipelines
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
-from tests.fixtures.roles import Roles
+from tests.fixtures.roles import Roles, until
 
 
 class Collector:
@@ -54,28 +56,48 @@ def collector() -> Iterator[Collector]:
     thread.join()
 
 
-async def start(roles: Roles, name: str) -> None:
+async def start(roles: Roles, name: str, method_name: str = "Tidy") -> None:
     """Queue a call with the owner."""
     transport = GrpcTransport(lambda _: f"127.0.0.1:{roles.ports['grpc']}")
     tracing = Tracing("test", "test", None)
     lanes = Lanes(transport, pipelines=Pipelines(), tracing=tracing, metrics=Metrics())
-    method = roles.method("Tidy")
+    method = roles.method(method_name)
     try:
         await lanes.start(method, method.input(name=name))
     finally:
         await transport.close()
 
 
-async def test_the_span_of_what_a_stopping_worker_ends_arrives(roles: Roles, collector: Collector) -> None:
+@pytest.mark.parametrize(
+    ("role", "method", "queue"), [("worker", "Tidy", "shelf.default"), ("cpu-worker", "Crunch", "shelf.heavy")]
+)
+async def test_the_span_of_what_a_stopping_worker_ends_arrives(
+    roles: Roles, effects: object, collector: Collector, role: str, method: str, queue: str
+) -> None:
     server = roles.start("grpc", otlp_endpoint=collector.url)
-    worker = roles.start("worker", otlp_endpoint=collector.url)
+    worker = roles.start(role, otlp_endpoint=collector.url)
     server.says("serving")
-    await start(roles, "last")
+    await start(roles, "last", method)
     assert roles.entered() == "last"
     worker.terminate()
     roles.let_go("last")
     assert worker.ended() == 0, worker.log()
-    assert "process shelf.default" in await collector.names(), worker.log()
+    assert (await collector.names()).count(f"process {queue}") == 1, worker.log()
     server.terminate()
     assert server.ended() == 0
-    assert {"laneway.v1.Acceptor/Start", "publish shelf.default"} <= set(await collector.names())
+    assert {"laneway.v1.Acceptor/Start", f"publish {queue}"} <= set(await collector.names())
+
+
+async def test_the_span_of_what_runs_in_a_process_that_is_killed_is_its_workers(
+    roles: Roles, collector: Collector
+) -> None:
+    server = roles.start("grpc")
+    worker = roles.start("cpu-worker", otlp_endpoint=collector.url)
+    server.says("serving")
+    await start(roles, "lost", "Crunch")
+    assert roles.entered() == "lost"
+    os.kill(int(roles.gates.get("pid:lost") or 0), signal.SIGKILL)
+    until(lambda: "another is started [how=signal 9]" in worker.log(), worker.log)
+    worker.terminate()
+    assert worker.ended() == 0, worker.log()
+    assert (await collector.names()).count("process shelf.heavy") == 1, worker.log()

@@ -2,9 +2,6 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from time import time
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,79 +10,22 @@ import pytest
 from laneway.contract.policy import Priority
 from laneway.errors import Cancelled
 from laneway.lanes.grpc.channel import GrpcTransport
-from laneway.lanes.operation import PUBLISH_GRACE, Timing, queued
+from laneway.lanes.operation import queued
 from laneway.lanes.outgoing import Lanes
 from laneway.lanes.queue.broker import Outcome
-from laneway.lanes.queue.relay import Relay
-from laneway.lanes.queue.valkey import ValkeyBroker
 from laneway.resilience.pipeline import Pipelines
-from laneway.scaling.wire import lists_of
-from laneway.store import Store, outbox
+from laneway.store import outbox
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
+from tests.fixtures.producer import entered, fact
 from tests.fixtures.proxy import proxy
-from tests.fixtures.roles import PATIENCE, Role, Roles, listens, until
-from tests.fixtures.shelf import Clock
+from tests.fixtures.roles import PATIENCE, listens, until
 from tests.fixtures.valkey import free_port
 
 GRACE = 60
 """Seconds; longer than a test waits for anything."""
 
 QUEUE = "shelf.default"
-
-
-@dataclass
-class Producer:
-    """Where the workers' messages come from: the rows, and the relay that publishes them."""
-
-    roles: Roles
-    store: Store
-    broker: ValkeyBroker
-    relay: Relay
-    clock: Clock
-
-    async def start(self, *ids: str, priority: Priority | None = None) -> None:
-        """Commit queued calls and publish them."""
-        method, timing = self.roles.method("Tidy"), Timing(priority=priority)
-        rows = [queued(method, method.input(request_id=id, name=id), id, {}, self.clock(), timing) for id in ids]
-        await self.store.commit([outbox.insert(rows)])
-        await self.after(PUBLISH_GRACE)
-
-    async def after(self, seconds: float) -> None:
-        """Let time pass for the relay, and publish what is due then."""
-        self.clock.now += seconds
-        await self.relay.go_round()
-
-    async def settle(self) -> list[str]:
-        """Wait for reports of workers and take them; the ids of the rows that are left."""
-        async with asyncio.timeout(PATIENCE):
-            while not (reports := await self.broker.reports("shelf", wait=1)):
-                pass
-        await self.relay.settle(reports)
-        return [row.id for row in await outbox.due(self.store, ("shelf", "default"), self.clock() + 1e6, 100)]
-
-    def held(self) -> tuple[int, int]:
-        """How many copies wait in the queue, and of how many messages one waits or runs."""
-        return sum(map(self.roles.gates.llen, lists_of(QUEUE))), len(self.roles.gates.keys("laneway:copy:*"))
-
-
-@pytest.fixture
-async def producer(roles: Roles, valkey_url: str) -> AsyncIterator[Producer]:
-    clock, broker = Clock(time()), ValkeyBroker(valkey_url, window=100)  # a worker runs no copy of another age
-    store = await Store.open(roles.database_url, pool=1)
-    tracing = Tracing("shelf", "shelf-1", None)
-    relay = Relay(store, broker, service="shelf", holder="one", tracing=tracing, metrics=Metrics(), clock=clock)
-    yield Producer(roles, store, broker, relay, clock)
-    await broker.close()
-    await store.close()
-
-
-async def entered(roles: Roles, count: int = 1) -> list[str]:
-    return sorted([await asyncio.to_thread(roles.entered) for _ in range(count)])
-
-
-async def fact(check, role: Role) -> None:
-    await asyncio.to_thread(until, check, role.log)
 
 
 async def test_a_worker_says_that_the_broker_is_away_and_consumes_when_it_is_there(roles, producer, valkey) -> None:

@@ -39,6 +39,17 @@ def test_every_role_is_a_process_and_stages_rise_to_the_edge() -> None:
     ]
 
 
+def test_what_computes_has_a_process_beside_what_waits() -> None:
+    both = Installed("maps", ("grpc", "worker", "cpu-worker"), queues=("maps.mail",), cpu_queues=("maps.draw",))
+    ports, edge_ports = itertools.count(50051), itertools.count(8080)
+    plan = make_plan([both], (), OPTIONS, ports=ports, edge_ports=edge_ports, broker=None)
+    workers = [each for each in plan.processes if each.stage is Stage.WORKER]
+    assert [(each.name, each.queues, each.command[-1]) for each in workers] == [
+        ("maps-worker", ("maps.mail",), "worker"),
+        ("maps-cpu-worker", ("maps.draw",), "cpu-worker"),
+    ]
+
+
 def test_what_runs_where_is_told_once_and_in_full_however_narrow_it_is_shown() -> None:
     services = [replace(each, queues=("orders.placing", f"orders.{'long' * 20}")) for each in SERVICES]
     plan = make_plan(

@@ -157,6 +157,37 @@ def service(lanes):
         discovery.installed(["broken"])
 
 
+MIXED = """service Shelf {
+  rpc Put(Request) returns (Reply) { option (laneway.v1.call) = {idempotency {} queue {use: ONLY}}; }
+  rpc Draw(Request) returns (Reply) {
+    option (laneway.v1.call) = {idempotency {} queue {use: ONLY name: "%s" cpu_bound: true}};
+  }
+}"""
+
+
+def drawn(folder: Path, queue: str) -> Service:
+    class Shelf(Handlers):
+        DESCRIPTOR = service_of(folder, MIXED % queue)
+
+        async def put(self, request: Any, call: Any) -> Any: ...
+
+        async def draw(self, request: Any, call: Any) -> Any: ...
+
+    return Service("shelf", Shelf())
+
+
+def test_what_computes_has_a_role_of_its_own(tmp_path: Path) -> None:
+    service = drawn(tmp_path, "draw")
+    assert service.roles == ("grpc", "worker", "cpu-worker")
+    assert [*service.consumed("worker")] == ["shelf.default"]
+    assert [*service.consumed("cpu-worker")] == ["shelf.draw"]
+
+
+def test_a_queue_that_computes_only_in_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"Put: its queue `shelf\.default` is cpu_bound for .*Draw"):
+        drawn(tmp_path, "default")
+
+
 def test_a_service_of_another_owner_is_refused(base: Any) -> None:
     class Shelf(base):
         async def put(self, request: Any, call: Any) -> Any: ...

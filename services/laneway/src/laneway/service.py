@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from laneway.call import Call, Identity
 from laneway.client import Client
-from laneway.contract.model import Contract, Method, method_of, python_name
+from laneway.contract.model import Contract, Method, method_of, python_name, refuse_mixed_queues
 from laneway.domain.aggregate import Aggregate
 from laneway.domain.projection import Projection
 from laneway.domain.saga import Saga
@@ -29,6 +29,10 @@ from laneway.lanes.system import Act
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+
+CPU_WORKER = "cpu-worker"
+WORKERS = ("worker", CPU_WORKER)
+"""The roles that consume queues: those whose handlers wait, and those that are `cpu_bound`."""
 
 Authenticate = Callable[[Mapping[str, str]], Awaitable[Identity]]
 """Who calls, by the headers of an HTTP request; raises `Unauthenticated` for credentials that are not good."""
@@ -128,6 +132,7 @@ class Service:
             _refuse_what_cannot_be_called(f"The handler of {method.full_name}", method, handler)
             self.contract.methods[method.full_name] = method
             self.handlers[method.full_name] = handler
+        refuse_mixed_queues(self.contract)
         self.exposed += [method for method in methods if method.http]
         return self
 
@@ -146,8 +151,8 @@ class Service:
         """The processes that make up the service."""
         rest = ("rest",) if self.exposed or self.routers else ()
         grpc = ("grpc",) if self.handlers else ()
-        worker = ("worker",) if self.queues else ()
-        return rest + grpc + worker
+        workers = tuple(role for role in WORKERS if self.consumed(role))
+        return rest + grpc + workers
 
     @property
     def queues(self) -> dict[str, list[Method]]:
@@ -157,6 +162,10 @@ class Service:
             if method.work is not None:
                 found.setdefault(method.queue_name, []).append(method)
         return found
+
+    def consumed(self, role: str) -> dict[str, list[Method]]:
+        """Those of the queues that the workers of a role consume."""
+        return {name: of for name, of in self.queues.items() if (role == CPU_WORKER) == any(m.cpu_bound for m in of)}
 
     def _bind(self, handler: Handlers) -> None:
         methods = [method_of(descriptor) for descriptor in handler.DESCRIPTOR.methods]

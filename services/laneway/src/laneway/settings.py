@@ -88,6 +88,8 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     worker_slots: int = Field(default=16, ge=1, le=1000)
+    cpu_slots: int = Field(default=1, ge=1, le=256)
+    """Processes in which a `cpu-worker` runs messages, one in each."""
     queue_window: int = Field(default=256, ge=1, le=100_000)
     outbox_max_rows: int = Field(default=200_000, ge=1)
     """Messages of one queue in a service's outbox, dead letters included, from which on callers are told to wait."""

@@ -44,7 +44,7 @@ MaxWorkers = Annotated[int, typer.Option(min=1, help="Most worker processes of a
 @app.command()
 def run(
     service: str,
-    role: Annotated[str, typer.Option(help="rest, grpc or worker.")],
+    role: Annotated[str, typer.Option(help="rest, grpc, worker or cpu-worker.")],
     reload: Annotated[bool, typer.Option(help="Start again when a source file changes: for development.")] = False,
 ) -> None:
     """Run one role of one service, until SIGTERM."""

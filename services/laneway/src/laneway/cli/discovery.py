@@ -32,13 +32,23 @@ Demo = Callable[[str, str], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An installed service, as far as running it is concerned."""
+    """An installed service, as far as running it is concerned.
+
+    `queues` are those of its `worker`, `cpu_queues` those of its `cpu-worker`.
+    """
 
     name: str
     roles: tuple[str, ...]
     queues: tuple[str, ...] = ()
     migrations: Path | None = None
     database: bool = True
+    cpu_queues: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, service: "Service") -> "Installed":
+        """A service as it describes itself."""
+        queues, cpu_queues = (tuple(sorted(service.consumed(role))) for role in ("worker", "cpu-worker"))
+        return cls(name, service.roles, queues, service.migrations, service.database, cpu_queues)
 
 
 def service_names() -> Sequence[str]:
@@ -132,4 +142,4 @@ def _seen(name: str, service: "Service") -> Installed:
         from laneway.lanes.rest.router import Router
 
         Router(service.exposed, JsonCodec())  # a route that is none is found here, and not by the edge that starts last
-    return Installed(name, service.roles, tuple(sorted(service.queues)), service.migrations, service.database)
+    return Installed.of(name, service)

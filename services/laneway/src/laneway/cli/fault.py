@@ -20,7 +20,7 @@ def set_fault(data: Path, service: str, kind: str, *, seconds: float, share: flo
     state = State.read(data)
     if state is None:
         raise ConfigurationError(f"Nothing runs in {data}; start `laneway up`, or name its folder with --data.")
-    running = [place for place in state.processes.values() if place.role in ("grpc", "worker", "rest")]
+    running = [place for place in state.processes.values() if place.role in ("grpc", "worker", "cpu-worker", "rest")]
     _known("service", service, {place.service for place in running})
     of_service = [place for place in running if place.service == service]
     _known("fault", kind, [*Kind, WELL])

@@ -232,6 +232,7 @@ BUILT_IN = Layer(
             initial_backoff=_seconds(1),
             max_backoff=_seconds(300),
             priority=call_pb2.Queue.NORMAL,
+            cpu_bound=False,
         ),
         subscribe=call_pb2.Subscribe(
             queue="events",
@@ -240,6 +241,7 @@ BUILT_IN = Layer(
             max_attempts=16,
             initial_backoff=_seconds(0.5),
             max_backoff=_seconds(300),
+            cpu_bound=False,
         ),
     ),
 )

@@ -70,6 +70,11 @@ class Method:
         return f"{self.owner}.{self.work.queue}"
 
     @property
+    def cpu_bound(self) -> bool:
+        """Whether it runs in a process of its own."""
+        return self.work is not None and self.work.cpu_bound
+
+    @property
     def awaitable(self) -> bool:
         """Whether callers may wait for its answer."""
         only = self.policy.queue is not None and self.policy.queue.use is QueueUse.ONLY
@@ -112,7 +117,8 @@ class Contract:
         Raises:
             ConfigurationError: a method's policy contradicts itself or its messages.
         """
-        methods = (method_of(method) for service in services for method in service.methods)
+        methods = [method_of(method) for service in services for method in service.methods]
+        refuse_mixed_queues(methods)
         return cls({method.full_name: method for method in methods})
 
     def __iter__(self) -> Iterator[Method]:
@@ -187,6 +193,28 @@ class Contradiction:
     @property
     def text(self) -> str:
         return f"{self.why}; {self.remedy}." if self.remedy else f"{self.why}."
+
+
+def refuse_mixed_queues(methods: Iterable[Method]) -> None:
+    """Make sure that methods of one queue agree on who runs it.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
+    for method, found in mixed_queues(methods):
+        raise ConfigurationError(f"{method.full_name}: {found.text}", reason=found.code)
+
+
+def mixed_queues(methods: Iterable[Method]) -> Iterator[tuple[Method, Contradiction]]:
+    """Methods that are not `cpu_bound`, in a queue of which another says that it is: one kind of worker consumes it."""
+    queued = [method for method in methods if method.work is not None]
+    bound = {method.queue_name: method for method in queued if method.cpu_bound}
+    for method in queued:
+        other = bound.get(method.queue_name)
+        if other is not None and not method.cpu_bound:
+            why = f"its queue `{method.queue_name}` is cpu_bound for {other.full_name}, and not for it"
+            remedy = "set `cpu_bound: true` on both, or give one of them a queue of another name"
+            yield method, Contradiction("QUEUE_MIXED", why, remedy)
 
 
 _QUEUE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")

@@ -159,7 +159,10 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """How a worker runs the messages of a queue; those of one key, the request's field `order_by`, in order."""
+    """How a worker runs the messages of a queue; those of one key, the request's field `order_by`, in order.
+
+    Those of a queue that is `cpu_bound` run in processes of their own, the others on one event loop.
+    """
 
     queue: str
     run_timeout: float
@@ -167,6 +170,7 @@ class Work:
     initial_backoff: float
     max_backoff: float
     order_by: str | None = None
+    cpu_bound: bool = False
 
     def problems(self) -> Iterator[str]:
         """What cannot be obeyed."""

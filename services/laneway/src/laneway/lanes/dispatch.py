@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
@@ -19,7 +20,7 @@ from opentelemetry.trace import Link, Span, SpanKind
 from laneway.call import Call, Effects, Facts, Identity, Lane, Surroundings, current_call
 from laneway.contract.model import Contract, Method, read_path
 from laneway.contract.tuning import Tuning
-from laneway.errors import Aborted, DeadlineExceeded, FailedPrecondition, Internal, LanewayError, Unimplemented
+from laneway.errors import Aborted, Code, DeadlineExceeded, FailedPrecondition, Internal, LanewayError, Unimplemented
 from laneway.lanes.backpressure import Backpressure
 from laneway.lanes.claims import Claim, Claims, claim_of, whole
 from laneway.lanes.idempotency_key import checked
@@ -33,6 +34,7 @@ from laneway.store.outbox import OutboxMessage
 from laneway.store.traced import committing
 from laneway.telemetry import names
 from laneway.telemetry.metrics import Metrics
+from laneway.telemetry.tracing import mark
 from laneway.v1 import system_pb2
 
 log = logging.getLogger(__name__)
@@ -210,6 +212,22 @@ class Dispatcher:
         begin = operations.create(message_id, method.full_name, now=now, caller=caller_told(headers))
         return [begin, end(message_id, error=status, now=now)]
 
+    def elsewhere(self, method: Method, arrival: Arrival) -> Callable[[BaseException], None]:
+        """A message begins to run in another process, which tells of it: `deliver` runs there.
+
+        Call what this gives with how the run ended, if that process could not tell any more.
+        """
+        facts, begin = self._facts(method, None, arrival), perf_counter()
+        span = self._surroundings.tracing.start_span(**self._of_message(facts, _message_id(arrival)))
+
+        def lost(error: BaseException) -> None:
+            mark(span, error)
+            span.end()
+            code = error.code if isinstance(error, LanewayError) else Code.CANCELLED
+            self._metrics.ended("server", method.full_name, facts.lane.value, code, begin)
+
+        return lost
+
     async def close(self) -> None:
         """Wait for the commits that are under way."""
         await asyncio.gather(*self._commits, return_exceptions=True)
@@ -263,22 +281,26 @@ class Dispatcher:
         )
 
     def _span(self, facts: Facts) -> AbstractContextManager[Span]:
-        method, tracing, lane = facts.method, self._surroundings.tracing, facts.lane.value
-        parent = tracing.extract(facts.headers)
-        if facts.message_id is None:
-            name = names.rpc_span(method.service_name, method.name)
-            attributes = names.rpc(method.service_name, method.name, lane)
-            return tracing.span(name, SpanKind.SERVER, attributes, parent=parent)
+        method, tracing = facts.method, self._surroundings.tracing
+        if facts.message_id is not None:
+            return tracing.span(**self._of_message(facts, facts.message_id))
+        name = names.rpc_span(method.service_name, method.name)
+        attributes = names.rpc(method.service_name, method.name, facts.lane.value)
+        return tracing.span(name, SpanKind.SERVER, attributes, parent=tracing.extract(facts.headers))
+
+    def _of_message(self, facts: Facts, message_id: str) -> dict[str, Any]:
+        """What the span of a message's run is made of."""
+        parent = self._surroundings.tracing.extract(facts.headers)
         told: dict[str, str | int] = {
-            **names.messaging(method.queue_name, facts.message_id, "process"),
-            names.LANE: lane,
+            **names.messaging(facts.method.queue_name, message_id, "process"),
+            names.LANE: facts.lane.value,
         }
         links: list[Link] = []
         if facts.attempt > 1:
             told[names.ATTEMPT_NUMBER] = facts.attempt
             links.append(Link(trace.get_current_span(parent).get_span_context(), {names.ATTEMPT_NUMBER: facts.attempt}))
-        name = names.process_span(method.queue_name)
-        return tracing.span(name, SpanKind.CONSUMER, told, parent=parent, links=links)
+        name = names.process_span(facts.method.queue_name)
+        return {"name": name, "kind": SpanKind.CONSUMER, "attributes": told, "parent": parent, "links": links}
 
     def _counted(self, facts: Facts) -> AbstractContextManager[None]:
         return self._metrics.call("server", facts.method.full_name, facts.lane.value)

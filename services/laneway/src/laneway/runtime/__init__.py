@@ -22,13 +22,9 @@ def run(name: str, role: str, settings: "Settings", factory: "Factory | None" = 
     Raises:
         ConfigurationError: the service, the role or its surroundings are not as they must be.
     """
-    from prometheus_client import disable_created_metrics
-
     from laneway.runtime.installed import factory_of
-    from laneway.telemetry import logs
 
-    logs.configure(name, settings.log_format, settings.log_level)
-    disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
+    configure(name, settings)
     factory = factory or factory_of(name)
     match role:
         case "rest":
@@ -39,9 +35,19 @@ def run(name: str, role: str, settings: "Settings", factory: "Factory | None" = 
             from laneway.runtime import grpc
 
             grpc.run(name, factory, settings)
-        case "worker":
+        case "worker" | "cpu-worker":
             from laneway.runtime import worker
 
-            worker.run(name, factory, settings)
+            worker.run(name, role, factory, settings)
         case _:
-            raise ConfigurationError(f"There is no role `{role}`; the roles are rest, grpc and worker.")
+            raise ConfigurationError(f"There is no role `{role}`; the roles are rest, grpc, worker and cpu-worker.")
+
+
+def configure(name: str, settings: "Settings") -> None:
+    """What a process has once: where its logs go, and what its metrics leave out."""
+    from prometheus_client import disable_created_metrics
+
+    from laneway.telemetry import logs
+
+    logs.configure(name, settings.log_format, settings.log_level)
+    disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.exposition import choose_encoder
 
 from laneway.errors import Code, LanewayError
+from laneway.telemetry.children import Children
 from laneway.telemetry.series import Figures, Followed, counter, gauge, histogram
 
 NO_ROUTE = "none"
@@ -60,6 +61,7 @@ class Metrics:
 
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
+        self.children = Children(own)
         self._ended: dict[tuple[str, str, str, Code], _Ended] = {}
         self._calls = counter("laneway_calls_total", own)
         self._seconds = histogram("laneway_call_seconds", own)
@@ -159,7 +161,7 @@ class Metrics:
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The exposition of `/metrics` and its media type: OpenMetrics, with exemplars, for who accepts it."""
         encode, kind = choose_encoder(accept)
-        return encode(self.registry), kind
+        return encode(self.children), kind
 
 
 def _example(ended: _Ended, now: float, took: float) -> dict[str, str] | None:

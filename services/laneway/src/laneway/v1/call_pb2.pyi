@@ -134,7 +134,7 @@ class Breaker(_message.Message):
     def __init__(self, failure_rate: _Optional[float] = ..., minimum_calls: _Optional[int] = ..., window: _Optional[int] = ..., consecutive_failures: _Optional[int] = ..., open_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., half_open_calls: _Optional[int] = ..., window_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., slow_call_rate: _Optional[float] = ..., slow_call_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[Breaker.Mode, str]] = ...) -> None: ...
 
 class Queue(_message.Message):
-    __slots__ = ("use", "name", "start_within", "run_timeout", "max_attempts", "initial_backoff", "max_backoff", "priority", "schedule", "order_by")
+    __slots__ = ("use", "name", "start_within", "run_timeout", "max_attempts", "initial_backoff", "max_backoff", "priority", "schedule", "order_by", "cpu_bound")
     class Use(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         USE_UNSPECIFIED: _ClassVar[Queue.Use]
@@ -163,6 +163,7 @@ class Queue(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    CPU_BOUND_FIELD_NUMBER: _ClassVar[int]
     use: Queue.Use
     name: str
     start_within: _duration_pb2.Duration
@@ -173,7 +174,8 @@ class Queue(_message.Message):
     priority: Queue.Priority
     schedule: Schedule
     order_by: str
-    def __init__(self, use: _Optional[_Union[Queue.Use, str]] = ..., name: _Optional[str] = ..., start_within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[_Union[Queue.Priority, str]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., order_by: _Optional[str] = ...) -> None: ...
+    cpu_bound: bool
+    def __init__(self, use: _Optional[_Union[Queue.Use, str]] = ..., name: _Optional[str] = ..., start_within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[_Union[Queue.Priority, str]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., order_by: _Optional[str] = ..., cpu_bound: _Optional[bool] = ...) -> None: ...
 
 class Schedule(_message.Message):
     __slots__ = ("cron", "timezone", "missed")
@@ -194,7 +196,7 @@ class Schedule(_message.Message):
     def __init__(self, cron: _Optional[str] = ..., timezone: _Optional[str] = ..., missed: _Optional[_Union[Schedule.Missed, str]] = ...) -> None: ...
 
 class Subscribe(_message.Message):
-    __slots__ = ("queue", "from_start", "run_timeout", "max_attempts", "initial_backoff", "max_backoff", "order_by")
+    __slots__ = ("queue", "from_start", "run_timeout", "max_attempts", "initial_backoff", "max_backoff", "order_by", "cpu_bound")
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     FROM_START_FIELD_NUMBER: _ClassVar[int]
     RUN_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
@@ -202,6 +204,7 @@ class Subscribe(_message.Message):
     INITIAL_BACKOFF_FIELD_NUMBER: _ClassVar[int]
     MAX_BACKOFF_FIELD_NUMBER: _ClassVar[int]
     ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    CPU_BOUND_FIELD_NUMBER: _ClassVar[int]
     queue: str
     from_start: bool
     run_timeout: _duration_pb2.Duration
@@ -209,7 +212,8 @@ class Subscribe(_message.Message):
     initial_backoff: _duration_pb2.Duration
     max_backoff: _duration_pb2.Duration
     order_by: str
-    def __init__(self, queue: _Optional[str] = ..., from_start: _Optional[bool] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., order_by: _Optional[str] = ...) -> None: ...
+    cpu_bound: bool
+    def __init__(self, queue: _Optional[str] = ..., from_start: _Optional[bool] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., order_by: _Optional[str] = ..., cpu_bound: _Optional[bool] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("published",)

@@ -96,11 +96,7 @@ async def running(settings: Settings) -> AsyncIterator[Parts]:
 def _installed() -> list[Installed]:
     from laneway.runtime.installed import looked_at
 
-    described = {name: looked_at(name, factory) for name, factory in services.PARTS.items()}
-    return [
-        Installed(name, each.roles, tuple(sorted(each.queues)), each.migrations, each.database)
-        for name, each in described.items()
-    ]
+    return [Installed.of(name, looked_at(name, factory)) for name, factory in services.PARTS.items()]
 
 
 def _plan(folder: Path, installed: Sequence[Installed]) -> Plan:

@@ -64,7 +64,7 @@ def _services(figures: Figures) -> Iterable[Row]:
         own = [(instance,) for labels, instance in processes if (labels["service"], labels["role"]) == (service, role)]
         yield [
             service, role, str(len(own)), f"{_sum(cpu, own):.2f}", f"{_sum(memory, own) / 2**20:.0f} MiB",
-            *([f"{_sum(running, own):.0f}", f"{_sum(slots, own):.0f}"] if role == "worker" else ["", ""]),
+            *([f"{_sum(running, own):.0f}", f"{_sum(slots, own):.0f}"] if role.endswith("worker") else ["", ""]),
         ]  # fmt: skip
 
 

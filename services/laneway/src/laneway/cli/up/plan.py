@@ -175,8 +175,8 @@ def make_plan(
         processes.append(_broker(broker, broker_port, options.data))
     processes += [_companion(name, port, options.data) for name, port in companion_ports.items()]
     processes += [_server(name, port, options.host, shared) for name, port in grpc_ports.items()]
-    workers = [each for each in services if "worker" in each.roles]
-    processes += [_worker(each, options.host, shared, options.most_workers) for each in workers]
+    workers = [(each.name, *kind) for each in services for kind in _kinds(each)]
+    processes += [_worker(*each, options.host, shared, options.most_workers) for each in workers]
     edges = [_edge(each.name, next(edge_ports), options.host, shared) for each in services if "rest" in each.roles]
     ours = (Stage.SERVER, Stage.WORKER, Stage.EDGE)
     told = [each.telling_at(next(ports)) if each.stage in ours else each for each in (*processes, *edges)]
@@ -236,17 +236,27 @@ def _server(service: str, port: int, host: str, shared: Mapping[str, str]) -> Pr
     )
 
 
-def _worker(service: Installed, host: str, shared: Mapping[str, str], most: int) -> Process:
+def _kinds(service: Installed) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The roles of a service that consume queues, and which."""
+    for role, queues in (("worker", service.queues), ("cpu-worker", service.cpu_queues)):
+        if role in service.roles:
+            yield role, queues
+
+
+def _worker(
+    service: str, role: str, queues: tuple[str, ...], host: str, shared: Mapping[str, str], most: int
+) -> Process:
+    name = f"{service}-{role}"
     return Process(
-        name=f"{service.name}-worker",
-        service=service.name,
-        role="worker",
+        name=name,
+        service=service,
+        role=role,
         stage=Stage.WORKER,
-        command=("run", service.name, "--role", "worker"),
-        environment={**shared, "LANEWAY_INSTANCE": f"{service.name}-worker"},
+        command=("run", service, "--role", role),
+        environment={**shared, "LANEWAY_INSTANCE": name},
         host=host,
-        where=" ".join(service.queues) + (f" (1 to {most} processes, by load)" if most > 1 else ""),
-        queues=service.queues,
+        where=" ".join(queues) + (f" (1 to {most} processes, by load)" if most > 1 else ""),
+        queues=queues,
     )
 
 

@@ -102,9 +102,10 @@ async def up(
             try:
                 if not await unless(stopped, _start(plan, services, placed, supervisor)):
                     raise Cancelled("Stopped before everything had started.")
+                slots = {"worker": settings.worker_slots, "cpu-worker": settings.cpu_slots}
                 async with (
                     outages(plan.data / FAULTS, supervisor),
-                    scaling(plan, supervisor, at_most=options.most_workers, slots=settings.worker_slots),
+                    scaling(plan, supervisor, at_most=options.most_workers, slots=slots),
                 ):
                     yield Up(plan, spans, supervisor)
             except BaseException as error:

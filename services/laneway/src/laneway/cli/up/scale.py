@@ -1,4 +1,4 @@
-"""Worker processes of `laneway up` follow the load: one pool for each service that has a worker."""
+"""Worker processes of `laneway up` follow the load: one pool for each worker of a service."""
 
 import asyncio
 import time
@@ -21,14 +21,14 @@ MEMORY = 30.0
 """Seconds for which processes are kept that were needed."""
 
 STARTS_IN = 1.5
-"""Seconds that a forked worker takes, until it has been seen."""
+"""Seconds that a forked worker takes, until it has been seen; one that starts processes of its own is learned."""
 
 
 @asynccontextmanager
-async def scaling(plan: Plan, supervisor: Supervisor, *, at_most: int, slots: int) -> AsyncIterator[None]:
-    """Scale the workers of a running plan, each service's between one and `at_most` processes."""
+async def scaling(plan: Plan, supervisor: Supervisor, *, at_most: int, slots: Mapping[str, int]) -> AsyncIterator[None]:
+    """Scale the workers of a running plan, each pool between one and `at_most` processes of its role's slots."""
     pools = [
-        Pool(_intent(each.queues, at_most, slots), _source(each), WorkerProcesses(each, supervisor))
+        Pool(_intent(each.queues, at_most, slots[each.role]), _source(each), WorkerProcesses(each, supervisor))
         for each in plan.processes
         if each.queues
     ]
@@ -84,4 +84,4 @@ def _intent(queues: Sequence[str], at_most: int, slots: int) -> Intent:
 
 
 def _source(worker: Process) -> Source:
-    return Source(pool=worker.service, queues=worker.queues, workers=Workers.LANEWAY)
+    return Source(pool=worker.name.removesuffix("-worker"), queues=worker.queues, workers=Workers.LANEWAY)

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from google.protobuf.message import DecodeError
 
@@ -17,15 +18,48 @@ from laneway.lanes.forgetting import COPY_LIFE
 from laneway.lanes.queue.broker import Broker, Outcome, Report
 from laneway.lanes.queue.envelope import Delivery
 from laneway.lanes.queue.outages import Outages
-from laneway.lanes.queue.watch import Run, Unwanted, Watch
+from laneway.lanes.queue.watch import Unwanted, Watch
 from laneway.store import operations
 from laneway.telemetry.metrics import Metrics
+from laneway.v1 import system_pb2
 
 log = logging.getLogger(__name__)
 
+OnProgress = Callable[[system_pb2.Progress], None]
+"""Takes what a handler says of its progress."""
+
+Handle = Callable[[Method, Delivery, int, OnProgress], Awaitable[None]]
+"""Runs a delivery's message, as which attempt; returns when its outcome is committed, and raises if there is none."""
+
+
+def arrival_of(method: Method, delivery: Delivery, attempt: int, report: OnProgress | None = None) -> Arrival:
+    """A delivery as the dispatcher knows calls."""
+    return Arrival(
+        lane=Lane.QUEUE if method.policy.queue else Lane.EVENT,
+        headers=delivery.headers,
+        message_id=delivery.id,
+        attempt=attempt,
+        report=report,
+    )
+
+
+async def handle_here(
+    dispatcher: Dispatcher, method: Method, delivery: Delivery, attempt: int, report: OnProgress
+) -> None:
+    """Run a delivery's message on this event loop.
+
+    Raises:
+        LanewayError: there is no outcome yet.
+    """
+    try:
+        request = method.input.FromString(delivery.payload)
+    except DecodeError:
+        raise InvalidArgument(f"The payload is not a {method.input.DESCRIPTOR.full_name}.") from None
+    await dispatcher.deliver(method, request, arrival_of(method, delivery, attempt, report))
+
 
 class Deliveries:
-    """The deliveries of one worker process."""
+    """The deliveries of one worker process. `handle` is what runs them, if they do not run on this event loop."""
 
     def __init__(
         self,
@@ -38,8 +72,10 @@ class Deliveries:
         clock: Callable[[], float],
         tuning: Tuning | None = None,
         outages: Outages | None = None,
+        handle: Handle | None = None,
     ) -> None:
         self._dispatcher = dispatcher
+        self._handle: Handle = handle or partial(handle_here, dispatcher)
         self._broker = broker
         self._methods = methods
         self._watch = watch
@@ -116,7 +152,7 @@ class Deliveries:
             if late:
                 return await self._expired(method, delivery)
             async with self._watch.over(method, delivery) as run:
-                await self._deliver(method, delivery, attempt, run)
+                await self._handle(method, delivery, attempt, run.report)
         except Unwanted as unwanted:
             await self._dispatcher.end(method, delivery.id, delivery.headers, unwanted.error, operations.cancel)
         except LanewayError as error:
@@ -125,20 +161,6 @@ class Deliveries:
 
     async def _has_ended(self, method: Method, delivery: Delivery) -> bool:
         return await self._dispatcher.has_ended(method, delivery.id, delivery.headers)
-
-    async def _deliver(self, method: Method, delivery: Delivery, attempt: int, run: Run) -> None:
-        try:
-            request = method.input.FromString(delivery.payload)
-        except DecodeError:
-            raise InvalidArgument(f"The payload is not a {method.input.DESCRIPTOR.full_name}.") from None
-        arrival = Arrival(
-            lane=Lane.QUEUE if method.policy.queue else Lane.EVENT,
-            headers=delivery.headers,
-            message_id=delivery.id,
-            attempt=attempt,
-            report=run.report,
-        )
-        await self._dispatcher.deliver(method, request, arrival)
 
     async def _expired(self, method: Method, delivery: Delivery) -> Report:
         error = DeadlineExceeded(f"{method.full_name} was not started in time.", reason="START_EXPIRED")
