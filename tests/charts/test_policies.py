@@ -8,7 +8,7 @@ import pytest
 from tests.charts.rendering import Object, Pod, Rendered
 
 PODS = {"Deployment", "StatefulSet", "Job", "Pod"}
-ROLES = {"rest", "grpc", "worker"}
+ROLES = {"rest", "grpc", "worker", "cpu-worker"}
 COMMON = {f"app.kubernetes.io/{name}" for name in ("instance", "part-of", "managed-by")} | {"helm.sh/chart"}
 
 

@@ -354,7 +354,7 @@ def test_every_process_of_ours_is_gathered_by_one_monitor(charts: Charts, config
     monitors = rendered.of("PodMonitor")
     for pod in rendered.pods:
         by = [each for each in monitors if matches(each["spec"]["selector"], pod.labels)]
-        ours = pod.labels["app.kubernetes.io/component"] in {"rest", "grpc", "worker", "operator"}
+        ours = pod.labels["app.kubernetes.io/component"] in {"rest", "grpc", "worker", "cpu-worker", "operator"}
         assert len(by) == int(ours), pod.name
 
 

@@ -106,6 +106,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"services": {"a": {"grpc": {}, "worker": {}}, "a-worker": {"grpc": {}}}},
         "services.a-worker: the role worker of the service a has that name",
     ),
+    (
+        {"services": {"a": {"grpc": {}, "cpu-worker": {}}, "a-cpu": {"worker": {}}}},
+        "services.a-cpu: its role worker is called as the role cpu-worker of the service a",
+    ),
+    ({"services": {"a": {"cpu-worker": {"slots": 257}}}}, "cpu-worker/slots': maximum: got 257, want 256"),
     # A policy that no process would start with
     ({"policy": {"defaults": {"dedline": "1s"}}}, "at '/policy/defaults': additional properties 'dedline' not allowed"),
     ({"policy": {"defaults": {"deadline": 3}}}, "at '/policy/defaults/deadline': got number, want string"),

@@ -104,11 +104,15 @@ limits: {{ toJson .limits }}
 {{- if gt (add (len $.Release.Name) (len $service)) 57 }}
 {{- fail (printf "services.%s: with the release's name %q it is too long; both may have 57 characters together" $service $.Release.Name) }}
 {{- end }}
-{{- range $role := list "rest" "worker" }}
+{{- range $role := list "rest" "worker" "cpu-worker" }}
 {{- $base := trimSuffix (printf "-%s" $role) $service }}
 {{- if and (ne $base $service) (hasKey (get $.Values.services $base | default dict) $role) }}
 {{- fail (printf "services.%s: the role %s of the service %s has that name; call the service something else" $service $role $base) }}
 {{- end }}
+{{- end }}
+{{- $base := trimSuffix "-cpu" $service }}
+{{- if and (ne $base $service) (hasKey $spec "worker") (hasKey (get $.Values.services $base | default dict) "cpu-worker") }}
+{{- fail (printf "services.%s: its role worker is called as the role cpu-worker of the service %s; call the service something else" $service $base) }}
 {{- end }}
 {{- $kept := dict }}
 {{- range $key, $value := $spec }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $kept $key $value }}{{ end }}{{ end }}
@@ -151,7 +155,7 @@ limits: {{ toJson .limits }}
 {{- end }}
 
 {{- define "laneway.hasDatabase" -}}
-{{- if or (hasKey . "grpc") (hasKey . "worker") }}true{{ end }}
+{{- if or (hasKey . "grpc") (hasKey . "worker") (hasKey . "cpu-worker") }}true{{ end }}
 {{- end }}
 
 {{/* A role's settings over its defaults: (dict "root" $ "service" name "role" "grpc" "own" {…}), as JSON. */}}
