@@ -76,7 +76,11 @@ class LoopPool(BasePool):  # type: ignore[misc]
         wait(set(self._running))
 
     def _ended(self, method: str, callback: Callable[[object], None], running: "Future[Any]") -> None:
-        error = None if running.cancelled() else running.exception()
+        self._running.discard(running)
+        callback(_DONE)
+        if running.cancelled():
+            return  # handed back, as who did it says
+        error = running.exception()
         if isinstance(error, LanewayError):
             self.outages.missed("not reported; it comes again", error)
         elif error is not None:
@@ -84,5 +88,3 @@ class LoopPool(BasePool):  # type: ignore[misc]
             log.error("not reported; it comes again", extra={"method": method, "cause": cause}, exc_info=error)
         else:
             self.outages.end()
-        callback(_DONE)
-        self._running.discard(running)
