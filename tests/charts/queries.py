@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,6 +12,7 @@ from charts import dashboards
 from tests.charts.rendering import ROOT
 
 RULES = ROOT / "charts/laneway/files/rules.yaml"
+RULES_OF_THE_OPERATOR = ROOT / "charts/laneway-operator/files/rules.yaml"
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,10 @@ class Query:
         return self.by
 
 
-def rules() -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+def rules(*files: Path) -> list[dict[str, Any]]:
+    """Those of these files; of all, if none is named."""
+    texts = [file.read_text() for file in files or (RULES, RULES_OF_THE_OPERATOR)]
+    return [rule for text in texts for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
 
 
 def queries() -> Iterator[Query]:
@@ -49,7 +53,7 @@ def variables() -> Iterator[Query]:
 RECORDED = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
 
 SELECTED = re.compile(r"(?<![\w:$.\"])([a-z][\w:]*)\s*(?:\{([^}]*)\})?(?=[\s\[)+/*><=-]|$)")
-WORDS = {"sum", "max", "min", "by", "rate", "increase", "histogram_quantile", "and", "or", "on"}
+WORDS = {"absent", "sum", "max", "min", "by", "rate", "increase", "histogram_quantile", "and", "or", "on"}
 
 
 def selected(text: str) -> Iterator[tuple[str, dict[str, str]]]:

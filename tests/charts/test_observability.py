@@ -17,7 +17,7 @@ import yaml
 from charts import dashboards
 from laneway.errors import Code
 from laneway.telemetry.catalogue import METRICS, Kind
-from tests.charts.queries import RULES, Query, grouped, queries, rules, selected, variables
+from tests.charts.queries import RULES, RULES_OF_THE_OPERATOR, Query, grouped, queries, rules, selected, variables
 from tests.charts.rendering import ROOT, Charts
 
 RUNBOOKS = ROOT / "docs/runbooks"
@@ -131,6 +131,18 @@ def test_the_rules_reach_an_operators_prometheus(charts: Charts) -> None:
     assert rule["spec"] == yaml.safe_load(RULES.read_text())
 
 
+def test_the_operators_rules_reach_an_operators_prometheus(charts: Charts) -> None:
+    found = charts.configured("operator-monitored").of("PrometheusRule")
+    [rule] = [each for each in found if each["metadata"]["name"].endswith("operator")]
+    assert rule["spec"] == yaml.safe_load(RULES_OF_THE_OPERATOR.read_text())
+
+
+def test_every_alert_is_run_by_a_case() -> None:
+    cases = yaml.safe_load((Path(__file__).parent / "rules_test.yaml").read_text())["tests"]
+    fired = {each["alertname"] for case in cases for each in case.get("alert_rule_test", ()) if each["exp_alerts"]}
+    assert {rule["alert"] for rule in rules() if "alert" in rule} == fired
+
+
 def test_dashboards_can_be_found_by_a_grafana_of_yours(charts: Charts) -> None:
     assert not [
         each for each in charts.configured("default").of("ConfigMap") if "dashboards" in each["metadata"]["name"]
@@ -158,9 +170,10 @@ def promtool() -> Callable[..., None]:
 
 def test_alerts_fire_when_they_should_and_not_before(promtool: Callable[..., None], tmp_path: Path) -> None:
     cases = tmp_path / "rules_test.yaml"
-    cases.write_text((Path(__file__).parent / "rules_test.yaml").read_text().replace("rules.yaml", str(RULES)))
+    told = yaml.safe_load((Path(__file__).parent / "rules_test.yaml").read_text())
+    cases.write_text(yaml.safe_dump({**told, "rule_files": [str(RULES), str(RULES_OF_THE_OPERATOR)]}))
 
-    promtool("check", "rules", RULES)
+    promtool("check", "rules", RULES, RULES_OF_THE_OPERATOR)
     promtool("test", "rules", cases)
 
 

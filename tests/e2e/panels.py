@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from tests.charts.queries import RULES, Query, queries, rules, selected, variables
+from tests.charts.queries import RULES, RULES_OF_THE_OPERATOR, Query, queries, rules, selected, variables
 
 __all__ = ["RULES", "asked", "without_data"]
 
@@ -14,7 +14,9 @@ ALERTS = {rule["alert"] for rule in rules() if "alert" in rule}
 OF_ACCIDENTS = {"queues: Copies dropped by the inbox"}
 """What tells only of what no test can bring about on a shop that works as it must."""
 
-OF_THE_OPERATOR = ("queues: Pools", "queues: Decisions", "queues: Scales")
+OF_THE_OPERATOR = (
+    "queues: Pools", "queues: Decisions", "queues: Scales", *(rule["alert"] for rule in rules(RULES_OF_THE_OPERATOR))
+)  # fmt: skip
 
 
 def asked(*, operator: bool) -> Iterator[tuple[str, str]]:
