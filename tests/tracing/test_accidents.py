@@ -1,6 +1,8 @@
 """Accidents of processes: a stop loses nothing of a trace, a broker that is away and a worker that is killed break none."""
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +17,7 @@ from laneway.lanes.outgoing import Lanes
 from laneway.resilience.pipeline import Pipelines
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
-from tests.fixtures.roles import Roles
+from tests.fixtures.roles import Roles, until
 from tests.fixtures.valkey import Server
 from tests.tracing.language import Path, Trace, calls, process, publish, serves
 
@@ -65,12 +67,12 @@ def collector() -> Iterator[Collector]:
     thread.join()
 
 
-async def start(roles: Roles, name: str, collector: Collector | None = None) -> None:
+async def start(roles: Roles, name: str, method_name: str = "Tidy", *, collector: Collector | None = None) -> None:
     """Queue a call with the owner; with a collector, the caller's own spans are there as well."""
     transport = GrpcTransport(lambda _: f"127.0.0.1:{roles.ports['grpc']}")
     tracing = Tracing("test", "test", None if collector is None else OTLPSpanExporter(f"{collector.url}/v1/traces"))
     lanes = Lanes(transport, pipelines=Pipelines(), tracing=tracing, metrics=Metrics())
-    method = roles.method("Tidy")
+    method = roles.method(method_name)
     try:
         await lanes.start(method, method.input(name=name))
     finally:
@@ -90,19 +92,39 @@ async def whole(collector: Collector, path: Path) -> Trace:
     return trace
 
 
-async def test_the_span_of_what_a_stopping_worker_ends_arrives(roles: Roles, collector: Collector) -> None:
+@pytest.mark.parametrize(
+    ("role", "method", "queue"), [("worker", "Tidy", "shelf.default"), ("cpu-worker", "Crunch", "shelf.heavy")]
+)
+async def test_the_span_of_what_a_stopping_worker_ends_arrives(
+    roles: Roles, effects: object, collector: Collector, role: str, method: str, queue: str
+) -> None:
     server = roles.start("grpc", otlp_endpoint=collector.url)
-    worker = roles.start("worker", otlp_endpoint=collector.url)
+    worker = roles.start(role, otlp_endpoint=collector.url)
     server.says("serving")
-    await start(roles, "last")
+    await start(roles, "last", method)
     assert roles.entered() == "last"
     worker.terminate()
     roles.let_go("last")
     assert worker.ended() == 0, worker.log()
-    assert "process shelf.default" in await collector.names(), worker.log()
+    assert (await collector.names()).count(f"process {queue}") == 1, worker.log()
     server.terminate()
     assert server.ended() == 0
-    assert {"laneway.v1.Acceptor/Start", "publish shelf.default"} <= set(await collector.names())
+    assert {"laneway.v1.Acceptor/Start", f"publish {queue}"} <= set(await collector.names())
+
+
+async def test_the_span_of_what_runs_in_a_process_that_is_killed_is_its_workers(
+    roles: Roles, collector: Collector
+) -> None:
+    server = roles.start("grpc")
+    worker = roles.start("cpu-worker", otlp_endpoint=collector.url)
+    server.says("serving")
+    await start(roles, "lost", "Crunch")
+    assert roles.entered() == "lost"
+    os.kill(int(roles.gates.get("pid:lost") or 0), signal.SIGKILL)
+    until(lambda: "another is started [how=signal 9]" in worker.log(), worker.log)
+    worker.terminate()
+    assert worker.ended() == 0, worker.log()
+    assert (await collector.names()).count("process shelf.heavy") == 1, worker.log()
 
 
 async def test_what_is_started_while_the_broker_is_away_runs_in_the_trace_of_its_start(
@@ -111,7 +133,7 @@ async def test_what_is_started_while_the_broker_is_away_runs_in_the_trace_of_its
     server = roles.start("grpc", otlp_endpoint=collector.url, broker_url=valkey.url)
     await asyncio.to_thread(server.says, "serving")
     valkey.kill()
-    await start(roles, "meanwhile", collector)
+    await start(roles, "meanwhile", collector=collector)
     await whole(collector, STARTED >> publish("shelf.default", error="Unavailable"))
     await asyncio.to_thread(valkey.start)
     with redis.Redis.from_url(valkey.url) as gate:
@@ -124,7 +146,7 @@ async def test_what_a_killed_worker_had_begun_runs_again_in_the_same_trace(roles
     server = roles.start("grpc", otlp_endpoint=collector.url)
     killed = roles.start("worker", otlp_endpoint=collector.url)
     await asyncio.to_thread(server.says, "serving")
-    await start(roles, "twice", collector)
+    await start(roles, "twice", collector=collector)
     assert await asyncio.to_thread(roles.entered) == "twice"
     killed.kill()
     roles.let_go("twice")
