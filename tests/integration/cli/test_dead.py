@@ -1,21 +1,16 @@
 """`laneway dead` on the outbox of a service, as a person types it, on each database."""
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from laneway.store import Store, migrations, outbox, turns
 from laneway.store.outbox import OutboxMessage
 from shop.notifications.v1.notifications_pb2 import SendEmailRequest
+from tests.integration.cli.database import Database, laneway
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 MAIL = OutboxMessage(
@@ -31,10 +26,8 @@ MAIL = OutboxMessage(
 
 
 @dataclass
-class Outbox:
+class Outbox(Database):
     """The outbox of one service, and the command on it."""
-
-    url: str
 
     def park(self, *messages: OutboxMessage, error: str = "SMTP 550", at: float = 100.0) -> None:
         async def work(store: Store) -> None:
@@ -45,36 +38,14 @@ class Outbox:
     def row(self, id: str = "mail-1") -> OutboxMessage | None:
         return self.do(lambda store: outbox.get(store, id))
 
-    def do(self, work: Callable[[Store], Any]) -> Any:
-        async def opened() -> Any:
-            store = await Store.open(self.url, pool=1)
-            try:
-                return await work(store)
-            finally:
-                await store.close()
-
-        return asyncio.run(opened())
-
     def dead(self, *arguments: str, code: int = 0) -> str:
         """What the command says."""
-        ended = laneway("dead", *arguments, "--service", "notifications", LANEWAY_DATABASES__notifications=self.url)
-        assert ended.returncode == code, ended.stderr
-        return ended.stdout if code == 0 else ended.stderr
+        return self.laneway("dead", *arguments, "--service", "notifications", code=code)
 
 
-def laneway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANEWAY_")}
-    command = [sys.executable, "-m", "laneway.cli", *arguments]
-    return subprocess.run(
-        command, env={**clean, **environment}, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def rows(request: pytest.FixtureRequest, tmp_path: Path) -> Outbox:
-    url = f"sqlite:///{tmp_path}/x.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    migrations.migrate(url)
-    return Outbox(url)
+@pytest.fixture
+def rows(database_url: str) -> Outbox:
+    return Outbox(database_url)
 
 
 def test_a_pipe_gets_plain_aligned_text(rows: Outbox) -> None:

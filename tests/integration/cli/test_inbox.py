@@ -1,51 +1,30 @@
 """`laneway inbox` on the database of a service, as a person types it, on each database."""
 
-import asyncio
 import json
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from laneway.store import Store, inbox, migrations
-from tests.integration.cli.test_dead import laneway
+from laneway.store import inbox
+from tests.integration.cli.database import Database
 
 LONG_AGO = time.time() - 86_400 * 2
 
 
-class Inbox:
+class Inbox(Database):
     """The inbox of notifications, and the command on it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def do(self, work: Callable[[Store], Any]) -> Any:
-        async def opened() -> Any:
-            store = await Store.open(self.url, pool=1)
-            try:
-                return await work(store)
-            finally:
-                await store.close()
-
-        return asyncio.run(opened())
 
     def has(self, producer: str, count: int) -> None:
         rows = [inbox.record(f"{producer}-{each}", "Send", LONG_AGO, producer) for each in range(count)]
         self.do(lambda store: store.commit(rows))
 
     def inbox(self, *arguments: str, code: int = 0) -> str:
-        ended = laneway("inbox", *arguments, LANEWAY_DATABASES__notifications=self.url)
-        assert ended.returncode == code, ended.stderr
-        return ended.stdout if code == 0 else ended.stderr
+        return self.laneway("inbox", *arguments, code=code)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def rows(request: pytest.FixtureRequest, tmp_path: Path) -> Inbox:
-    url = f"sqlite:///{tmp_path}/x.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    migrations.migrate(url)
-    return Inbox(url)
+@pytest.fixture
+def rows(database_url: str) -> Inbox:
+    return Inbox(database_url)
 
 
 def test_a_producer_that_is_no_more_is_named_and_let_go_of_by_hand(rows: Inbox) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from laneway.cli import discovery
 from laneway.cli.database import opened
+from laneway.cli.options import DATA, AsFormat, Data, Format
 from laneway.errors import ConfigurationError
 from laneway.settings import Settings
 
@@ -24,17 +25,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-DATA = Path("var/laneway")
 BATCH = 500
-
-Data = Annotated[Path, typer.Option(help="Folder of `laneway up`, if LANEWAY_* do not say where things are.")]
 
 
 @app.command("list")
-def list_(service: str, data: Data = DATA, format: Annotated[str, typer.Option(help="text or json.")] = "text") -> None:
+def list_(service: str, data: Data = DATA, format: AsFormat = Format.TEXT) -> None:
     """Whose messages a service must remember, because their producer has not said that it may forget."""
     found, known = asyncio.run(_remembered(service, data)), discovery.service_names()
-    if format == "json":
+    if format is Format.JSON:
         print(json.dumps([{**each._asdict(), "installed": each.producer in known} for each in found], indent=1))
     elif found:
         _print(found, known)
