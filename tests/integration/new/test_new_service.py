@@ -1,6 +1,7 @@
 """A service that `laneway new` has just made passes what every other has to, in a copy of this repository."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -11,8 +12,10 @@ from tests.fixtures.checkout import Checkout
 
 @pytest.fixture(scope="module")
 def made(checkout: Checkout) -> Checkout:
-    checkout.run(".venv/bin/laneway new service price-alerts </dev/null")
-    checkout.run("make setup")
+    said = checkout.run(".venv/bin/laneway new service price-alerts </dev/null")
+    [installs, tests] = re.findall(r"`(.+?)`", said.splitlines()[-1])
+    assert tests == ".venv/bin/pytest services/pricealerts"
+    checkout.run(installs)
     return checkout
 
 

@@ -17,5 +17,10 @@ def service(name: str) -> None:
     """Make a service in this repository: contract, handlers, table, tests, and its place in the chart."""
     from laneway.cli.new.service import new_service
 
-    for place in new_service(name, Path.cwd()):
+    made = new_service(name, Path.cwd())
+    for place in made:
         print(place)
+    folder = next(place.parent for place in made if place.name == "README.md")
+    typer.echo(
+        f"Next: `make setup` installs it, `.venv/bin/pytest {folder}` tests it; then docs/quickstart.md.", err=True
+    )
