@@ -25,6 +25,7 @@ import aiohttp
 import redis
 from celery import Celery
 
+from laneway.scaling.onset import SETTLES
 from laneway_operator.kube import find_credentials
 from tests.e2e.operator.kubectl import Namespace, custom_resource, pool, run, until
 from tests.e2e.operator.process import Operator
@@ -146,6 +147,7 @@ def bursts() -> dict[str, float]:
                 client.flushall()
         finally:
             operator.stop()
+    at_once = [count for seconds, count in zip(sent, steps, strict=True) if seconds <= SETTLES]
     sent.sort()
     taken.sort()
     return {
@@ -156,6 +158,8 @@ def bursts() -> dict[str, float]:
         "first patch, p95 s": taken[round(0.95 * len(taken)) - 1],
         "first patch, most s": taken[-1],
         "bursts answered in one step, share": steps.count(1) / len(steps),
+        f"bursts sent within {SETTLES} s": float(len(at_once)),
+        "of these answered in one step, share": at_once.count(1) / max(1, len(at_once)),
     }
 
 
