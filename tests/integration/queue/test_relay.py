@@ -28,10 +28,10 @@ async def until(fact: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def running(relay: Relay) -> AsyncIterator[None]:
+async def running(relay: Relay) -> AsyncIterator["asyncio.Task[None]"]:
     task = asyncio.create_task(relay.run())
     try:
-        yield
+        yield task
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -100,6 +100,29 @@ async def test_what_has_ended_is_settled_while_a_backlog_waits(lane: Lane) -> No
             return [await outbox.get(lane.shelf.store, copy.id) for copy in taken] == [None] * WINDOW
 
         await until(gone)
+
+
+async def test_what_is_no_report_is_dropped_and_those_beside_it_count(lane: Lane) -> None:
+    await lane.start("m1")
+    told = [b"garbage", b"\xff", b"[]", Report(id="m1", outcome=Outcome.DONE).encode()]
+    async with running(lane.relay) as relay:
+        await lane.broker._client.rpush("laneway:reports:shelf", *told)
+        await until(lambda: gone(lane, "m1"))
+        assert not relay.done()
+
+
+async def gone(lane: Lane, id: str) -> bool:
+    return await outbox.get(lane.shelf.store, id) is None
+
+
+async def test_an_error_that_no_database_takes_as_it_is_is_kept(lane: Lane) -> None:
+    await lane.start("m1")
+    report = b'{"id": "m1", "outcome": "retry", "attempt": 1, "delay": 1, "error": "a\\u0000b\\ud800c", "new": 1}'
+    await lane.broker._client.rpush("laneway:reports:shelf", report)
+    await lane.settle()
+    row = await outbox.get(lane.shelf.store, "m1")
+    assert row is not None
+    assert (row.attempts, row.error) == (1, "a\N{REPLACEMENT CHARACTER}b?c")
 
 
 async def test_rows_that_do_not_fit_the_window_are_left_alone(lane: Lane) -> None:

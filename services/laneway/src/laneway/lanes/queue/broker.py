@@ -3,8 +3,9 @@
 The rows are the truth, so losing all a broker holds costs deliveries that the inbox drops, and nothing else.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -13,6 +14,11 @@ from laneway.store.outbox import OutboxMessage
 
 COPY_TTL = 30.0
 """Seconds for which a copy is believed to be on its way; while it runs, its worker refreshes the marker."""
+
+LONGEST_DELAY = 366 * 86_400.0
+"""Seconds that a report can ask the relay to wait."""
+
+_MOST_ATTEMPTS = 2**31 - 1
 
 
 class Published(StrEnum):
@@ -40,6 +46,35 @@ class Report:
     attempt: int = 1
     delay: float = 0.0
     error: str = ""
+
+    def encode(self) -> str:
+        """As it lies in the broker."""
+        return json.dumps(asdict(self))
+
+
+def decode_report(item: bytes) -> Report:
+    """What `Report.encode` wrote, or a plain application (docs/celery.md); fields that a later worker may add are left.
+
+    Raises:
+        ValueError: it is no report that a row can take.
+    """
+    told = json.loads(item)
+    if not isinstance(told, dict):
+        raise ValueError("a report is an object")
+    id, attempt, delay, error = told.get("id"), told.get("attempt", 1), told.get("delay", 0.0), told.get("error", "")
+    if not isinstance(id, str) or not isinstance(error, str):
+        raise ValueError("id and error are texts")
+    if type(attempt) is not int or not 1 <= attempt <= _MOST_ATTEMPTS:
+        raise ValueError("attempt counts from 1")
+    if type(delay) not in (int, float) or not 0 <= delay <= LONGEST_DELAY:
+        raise ValueError("delay is in seconds, a year at most")
+    outcome = Outcome(told.get("outcome"))
+    return Report(id=_storable(id), outcome=outcome, attempt=attempt, delay=float(delay), error=_storable(error))
+
+
+def _storable(text: str) -> str:
+    """As every database takes it: PostgreSQL takes no NUL, and no driver half a surrogate pair."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 class Broker(Protocol):

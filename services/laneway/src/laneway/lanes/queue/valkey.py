@@ -4,11 +4,10 @@ Queues are the lists that kombu reads; markers, counters and reports are keys of
 """
 
 import asyncio
-import json
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import fields
 from itertools import chain
 from typing import NamedTuple, cast
 
@@ -18,11 +17,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from laneway.errors import Unavailable
-from laneway.lanes.queue.broker import COPY_TTL, Outcome, Published, Report
+from laneway.lanes.queue.broker import COPY_TTL, Outcome, Published, Report, decode_report
 from laneway.lanes.queue.envelope import encode, queue_of
 from laneway.lanes.queue.together import Together
 from laneway.scaling.wire import DEMAND_TTL, PRIORITIES, Demand, demand_key, list_of, lists_of
 from laneway.store.outbox import OutboxMessage
+
+log = logging.getLogger(__name__)
 
 CONNECTIONS = 16
 """Most that a process has to the broker by this client; what needs one more waits."""
@@ -88,7 +89,6 @@ end
 """
 
 _WAKE = b"wake"
-_TOLD = tuple(each.name for each in fields(Report))
 
 
 class _Start(NamedTuple):
@@ -183,8 +183,7 @@ class ValkeyBroker:
         facts: list[str] = []
         for each in told:
             remembered = str(each.report.attempt) if each.report.outcome is Outcome.RETRY else repr(each.enqueued_at)
-            report = json.dumps({name: getattr(each.report, name) for name in _TOLD})
-            facts += each.report.outcome, _list_of_reports(each.producer), report, remembered
+            facts += each.report.outcome, _list_of_reports(each.producer), each.report.encode(), remembered
         async with _reaching():
             await self._deliveries.eval(_REPORT, len(keys), *keys, _ATTEMPTS_TTL, *facts)
         return [None] * len(told)
@@ -214,7 +213,7 @@ class ValkeyBroker:
             first = await self._client.blpop([_list_of_reports(service)], timeout=wait) if wait > 0 else None
             more = await self._client.lpop(_list_of_reports(service), limit) or []
         items = cast(list[bytes], more if first is None else [first[1], *more])
-        return [_report(item) for item in items if item != _WAKE]
+        return [report for item in items if item != _WAKE and (report := _readable(item)) is not None]
 
     async def close(self) -> None:
         """Send what is still to be told, and close the connections."""
@@ -236,9 +235,13 @@ async def _reaching(within: float = _TIMEOUT) -> AsyncIterator[None]:
         ) from error
 
 
-def _report(item: bytes) -> Report:
-    known = json.loads(item)
-    return Report(**{**known, "outcome": Outcome(known["outcome"])})
+def _readable(item: bytes) -> Report | None:
+    """A report; none of what is not one. Others may write to the list too, and the rows of the rest are to be told."""
+    try:
+        return decode_report(item)
+    except (ValueError, RecursionError) as error:
+        log.error("unreadable report dropped", extra={"report": repr(item[:200]), "cause": str(error)})
+        return None
 
 
 def _copy(id: str) -> str:
