@@ -27,5 +27,5 @@ def test_what_a_plain_application_leaves_out_is_as_built_in() -> None:
 )  # fmt: skip
 def test_what_no_row_can_take_is_refused(wrong: dict[str, Any]) -> None:
     report = {"id": "m1", "outcome": "retry", "attempt": 1, "delay": 1.0, "error": "x", **wrong}
-    with pytest.raises(ValueError):  # noqa: PT011 of whatever it is that reads it
+    with pytest.raises(ValueError):
         decode_report(json.dumps(report).encode())

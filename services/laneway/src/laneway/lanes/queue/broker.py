@@ -68,7 +68,7 @@ def decode_report(item: bytes) -> Report:
         raise ValueError("attempt counts from 1")
     if type(delay) not in (int, float) or not 0 <= delay <= LONGEST_DELAY:
         raise ValueError("delay is in seconds, a year at most")
-    outcome = Outcome(told.get("outcome"))
+    outcome = Outcome(str(told.get("outcome")))
     return Report(id=_storable(id), outcome=outcome, attempt=attempt, delay=float(delay), error=_storable(error))
 
 
