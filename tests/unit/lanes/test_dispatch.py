@@ -314,6 +314,32 @@ async def test_an_unknown_failure_tells_nothing_of_its_insides(shelf, caplog) ->
     assert "secret" not in raised.value.message
 
 
+@pytest.mark.parametrize("raised", [SystemExit(3), asyncio.CancelledError()])
+async def test_a_handler_that_wants_to_end_more_than_its_call_ends_its_call(shelf, raised) -> None:
+    async def put(request, call):
+        raise raised
+
+    shelf.handle("Put", put)
+    with pytest.raises(Internal, match=r"Put failed; its service's log has the cause"):
+        await shelf.call("Put")
+
+
+async def test_a_call_that_is_cancelled_is_not_a_failure_of_its_handler(shelf, caplog) -> None:
+    entered = asyncio.Event()
+
+    async def put(request, call):
+        entered.set()
+        await asyncio.Event().wait()
+
+    shelf.handle("Put", put)
+    call = asyncio.create_task(shelf.call("Put"))
+    await entered.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert "handler failed" not in caplog.text
+
+
 async def test_a_queue_only_method_cannot_be_called(shelf) -> None:
     with pytest.raises(Unimplemented):
         await shelf.call("Tidy")

@@ -373,7 +373,9 @@ class Dispatcher:
                 reply = await handler(request, call)
         except LanewayError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             if isinstance(error, TimeoutError) and limit.expired():
                 raise DeadlineExceeded(f"{name} did not end within its deadline.") from error
             log.exception("handler failed", extra={"method": name})
@@ -461,6 +463,12 @@ def _checked(method: Method, requests: Message | AsyncIterator[Message]) -> Mess
             yield request
 
     return each(requests)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled the call. If not, its handler only waited for what it has cancelled itself."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _answers(method: Method, error: BaseException) -> bool:
