@@ -40,6 +40,18 @@ async def test_a_stop_publishes_what_was_offered(lane: Lane) -> None:
     assert await lane.broker.room(["shelf.default"]) == [0]
 
 
+async def test_no_more_is_published_than_the_window_holds_however_much_is_offered(lane: Lane) -> None:
+    messages = [await lane.start(f"m{number}") for number in range(2 * WINDOW + 1)]
+    spans = [Tracing("p", "p", None).start_span("publish") for _ in messages]
+    async with Publisher(lane.broker, service="shelf", clock=lane.shelf.clock) as publisher:
+        publisher.offer(messages[:1], spans[:1])
+        publisher.offer(messages[1:], spans[1:])
+    taken = []
+    while copy := await lane.take():
+        taken.append(copy.id)
+    assert taken == [f"m{number}" for number in range(WINDOW)]
+
+
 async def test_a_wake_reaches_the_relay(lane: Lane) -> None:
     async with Publisher(lane.broker, service="shelf", clock=lane.shelf.clock) as publisher:
         publisher.wake()

@@ -134,3 +134,19 @@ async def test_another_expression_begins_when_it_is_first_seen(store, replica, c
     clock.now += HOUR / 2
     await changed.tick()
     assert len(await messages(store)) == 1
+
+
+async def test_a_tick_that_comes_again_is_the_same_message(store, replica, clock) -> None:
+    await replica().tick()
+    clock.now += HOUR
+    await replica().tick()
+    before = await messages(store)
+    await replica(cron="1-31 * * * *").tick()
+    clock.now -= HOUR  # the clock of another replica, which has the old expression still
+    await replica().tick()
+    clock.now += HOUR
+    await replica().tick()
+    assert await messages(store) == before
+    await store.commit([outbox.confirm([each.id for each in before])])
+    await replica().tick()
+    assert [each.id for each in await messages(store)] == [each.id for each in before]
