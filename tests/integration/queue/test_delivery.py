@@ -54,6 +54,10 @@ async def test_the_broker_never_holds_more_than_the_window(lane) -> None:
     messages = [await lane.start(f"m{n}") for n in range(3 * WINDOW)]
     await asyncio.gather(*(lane.broker.publish([m], producer="shelf", now=lane.shelf.clock()) for m in messages))
     assert await lane.broker.room(["shelf.default"]) == [0]
+    held = 0
+    while await lane.take():
+        held += 1
+    assert held == WINDOW
 
 
 async def test_what_the_window_refused_is_published_when_there_is_room(lane) -> None:
@@ -81,6 +85,32 @@ async def test_flushall_loses_nothing(lane, valkey_url) -> None:
     lane.shelf.clock.now += lane.broker.copy_ttl
     await lane.relay.go_round()
     assert (await lane.take()).id == "m1"
+
+
+async def test_what_runs_for_long_stays_marked_and_has_no_second_copy(lane, valkey_url) -> None:
+    entered, let_go = asyncio.Event(), asyncio.Event()
+
+    async def tidy(request, call):
+        entered.set()
+        await let_go.wait()
+        return lane.shelf.reply("done")
+
+    lane.shelf.handle("Tidy", tidy)
+    message = await lane.start("m1")
+    await lane.broker.publish([message], producer="shelf", now=lane.shelf.clock())
+    running = asyncio.create_task(lane.deliveries.run(await lane.take()))
+    await entered.wait()
+    lane.broker.copy_ttl = 0.3  # refreshed at each third of it
+    keeping = asyncio.create_task(lane.deliveries.keep_markers())
+    async with valkey_client.Redis.from_url(valkey_url) as client:
+        await client.delete("laneway:copy:m1")  # as if its time were over
+        async with asyncio.timeout(20):
+            while not await client.exists("laneway:copy:m1"):
+                await asyncio.sleep(0.01)
+        keeping.cancel()
+        let_go.set()
+        await running
+        assert not await client.exists("laneway:copy:m1"), "another may come when it has ended"
 
 
 async def test_a_lost_confirmation_is_one_more_delivery_and_no_second_effect(lane) -> None:
