@@ -113,6 +113,18 @@ async def test_what_runs_for_long_stays_marked_and_has_no_second_copy(lane, valk
         assert not await client.exists("laneway:copy:m1"), "another may come when it has ended"
 
 
+async def test_a_mistake_in_who_may_call_is_told_as_one_of_the_handler(lane) -> None:
+    async def admit(request, call):
+        raise KeyError("role")
+
+    lane.shelf.gates.append(admit)
+    await lane.start("m1")
+    await run_next(lane)
+    row = await outbox.get(lane.shelf.store, "m1")
+    assert row is not None
+    assert (row.attempts, row.error) == (1, f"INTERNAL: {row.method} failed; its service's log has the cause.")
+
+
 async def test_a_lost_confirmation_is_one_more_delivery_and_no_second_effect(lane) -> None:
     runs = []
 

@@ -7,8 +7,8 @@ Must not know gRPC, HTTP or Celery.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -256,7 +256,8 @@ class Dispatcher:
     async def _permit(self, authorize: Authorize, facts: Facts, request: Message) -> None:
         """Before a replay: what was answered once is not for everybody. An event comes from no caller."""
         if facts.method.policy.subscription is None:
-            await authorize(request, Call(facts, self._surroundings))
+            with _authored(facts.method.full_name):
+                await authorize(request, Call(facts, self._surroundings))
 
     def _facts(self, method: Method, request: Message | None, arrival: Arrival) -> Facts:
         policy = self._tuning.of(method)
@@ -366,20 +367,16 @@ class Dispatcher:
     async def _handle(self, call: Call, request: Message) -> Message:
         name = call.method.full_name
         handler: Callable[[Message, Call], Awaitable[Message]] = self._handlers[name]
-        try:
-            async with asyncio.timeout(call.remaining()) as limit:
-                if self._strike is not None:
-                    await self._strike()
-                reply = await handler(request, call)
-        except LanewayError:
-            raise
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-                raise
-            if isinstance(error, TimeoutError) and limit.expired():
+        with _authored(name):
+            try:
+                async with asyncio.timeout(call.remaining()) as limit:
+                    if self._strike is not None:
+                        await self._strike()
+                    reply = await handler(request, call)
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
                 raise DeadlineExceeded(f"{name} did not end within its deadline.") from error
-            log.exception("handler failed", extra={"method": name})
-            raise Internal(f"{name} failed; its service's log has the cause.", reason="UNHANDLED") from error
         if not isinstance(reply, call.method.output):
             wanted = call.method.output.__name__
             raise Internal(f"The handler of {name} returned {type(reply).__name__} instead of {wanted}.")
@@ -463,6 +460,20 @@ def _checked(method: Method, requests: Message | AsyncIterator[Message]) -> Mess
             yield request
 
     return each(requests)
+
+
+@contextmanager
+def _authored(name: str) -> Iterator[None]:
+    """Whatever the author's code of a call ends with, ends the call: its caller hears of it, or its relay."""
+    try:
+        yield
+    except LanewayError:
+        raise
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
+        log.exception("handler failed", extra={"method": name})
+        raise Internal(f"{name} failed; its service's log has the cause.", reason="UNHANDLED") from error
 
 
 def _is_cancelled() -> bool:
