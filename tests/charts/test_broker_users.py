@@ -1,6 +1,5 @@
 """The users that the chart makes in its Valkey, as a real one takes them."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from time import time
@@ -10,7 +9,6 @@ import pytest
 import redis
 
 from laneway.lanes.queue.broker import Outcome, Report
-from laneway.lanes.queue.outages import Outages
 from laneway.lanes.queue.valkey import ValkeyBroker
 from laneway.lanes.queue.worker import celery_app
 from laneway.runtime.installed import describe
@@ -78,9 +76,7 @@ def test_a_service_does_what_its_worker_and_its_scaler_need_on_its_own(orders: s
 async def test_a_worker_reports_and_is_scaled_by_what_its_service_may_do(orders: str) -> None:
     source = Source(pool="p", queues=("orders.events",), pods=("w",), workers=Workers.LANEWAY)
     methods = [method for queue in describe("orders").queues.values() for method in queue]
-    app = celery_app(
-        "orders", methods, broker_url=orders, deliver=lambda _: None, outages=Outages(logging.getLogger("orders"))
-    )
+    app = celery_app("orders", methods, broker_url=orders)
     worker = SimpleNamespace(app=app, concurrency=3, consumer=None)
     reporting = Reporting(worker, app.connection_for_write(), pod="w", breakers_open=lambda: 2)
     reporting._exchange()

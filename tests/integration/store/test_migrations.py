@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -223,12 +222,3 @@ async def test_a_store_migrates_itself_for_tests(store: Store, author: Path) -> 
 
     await store.commit([inbox.record("m-1", "Ship", 1.0)])
     assert await store.fetch(text("SELECT id FROM authors_1")) == []
-
-
-def test_migrating_a_file_is_quick(tmp_path: Path) -> None:
-    migrations.migrate(f"sqlite:///{tmp_path}/warm.db")
-    began = time.perf_counter()
-
-    migrations.migrate(f"sqlite:///{tmp_path}/orders.db")
-
-    assert time.perf_counter() - began < 0.150

@@ -114,13 +114,16 @@ class Relay:
 
     async def _survive(self, step: Callable[[], object]) -> None:
         """A broker or database that is away is waited for; anything else ends the process."""
+        missed: LanewayError | None = None
         try:
             await step()  # type: ignore[misc]
         except* LanewayError as group:
             cause = group.exceptions[0]
             while isinstance(cause, ExceptionGroup):
                 cause = cause.exceptions[0]
-            self._outages.missed("the relay waits", cause)
+            missed = cause
+        if missed is not None:  # outside the clause, of which Python before 3.11.4 raises a cancellation in a group
+            self._outages.missed("the relay waits", missed)
             _pass_cancellation_on()
             await asyncio.sleep(ROUND)
 

@@ -116,7 +116,7 @@ class Slots:
         return process
 
     async def _until_ready(self, process: "_Process") -> bool:
-        if ready := await process.ready:
+        if ready := await asyncio.shield(process.ready):  # it says so even to a worker that stops
             self._idle.put_nowait(process)
         return ready
 
