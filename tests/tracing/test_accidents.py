@@ -116,7 +116,7 @@ async def test_the_span_of_what_runs_in_a_process_that_is_killed_is_its_workers(
     roles: Roles, collector: Collector
 ) -> None:
     server = roles.start("grpc")
-    worker = roles.start("cpu-worker", otlp_endpoint=collector.url)
+    worker = roles.start("cpu-worker", otlp_endpoint=collector.url, grace_seconds=1)
     server.says("serving")
     await start(roles, "lost", "Crunch")
     assert roles.entered() == "lost"
