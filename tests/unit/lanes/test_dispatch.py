@@ -324,6 +324,17 @@ async def test_a_handler_that_wants_to_end_more_than_its_call_ends_its_call(shel
         await shelf.call("Put")
 
 
+async def test_a_stream_that_wants_to_end_its_process_ends_itself(shelf) -> None:
+    async def watch(request, call):
+        raise SystemExit(3)
+        yield
+
+    shelf.handle("Watch", watch)
+    arrival = Arrival(lane=Lane.GRPC, headers={})
+    with pytest.raises(Internal, match=r"Watch failed; its service's log has the cause"):
+        await anext(shelf.dispatcher.stream(shelf.method("Watch"), shelf.request("Watch"), arrival))
+
+
 async def test_a_call_that_is_cancelled_is_not_a_failure_of_its_handler(shelf, caplog) -> None:
     entered = asyncio.Event()
 

@@ -138,6 +138,8 @@ class Dispatcher:
                 ):
                     async for reply in guarded:
                         yield reply
+            except SystemExit as error:  # else it would end the server
+                raise _unhandled(method.full_name) from error
             finally:
                 current_call.reset(token)
 
@@ -472,8 +474,13 @@ def _authored(name: str) -> Iterator[None]:
     except (Exception, SystemExit, asyncio.CancelledError) as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
-        log.exception("handler failed", extra={"method": name})
-        raise Internal(f"{name} failed; its service's log has the cause.", reason="UNHANDLED") from error
+        raise _unhandled(name) from error
+
+
+def _unhandled(name: str) -> Internal:
+    """What the caller is told of the exception that is being handled, which is logged."""
+    log.exception("handler failed", extra={"method": name})
+    return Internal(f"{name} failed; its service's log has the cause.", reason="UNHANDLED")
 
 
 def _is_cancelled() -> bool:
