@@ -28,7 +28,10 @@ LASTS = 4.0
 """Seconds of a black hole, and of the time before it."""
 
 LOOK = 0.01
-"""Seconds between looks at the breaker and at the transactions."""
+"""Seconds between looks at the transactions."""
+
+SCRAPE = 0.1
+"""Seconds between looks at the breaker: each costs the very process that is to open it a page of metrics."""
 
 PATIENCE = 60.0
 PREFIX = "hole_"
@@ -174,7 +177,7 @@ async def _opens(shop: RunningShop, begin: float) -> float:
             state = _BREAKER.search((await client.get(metrics)).text)
             if state is not None and float(state[1]) > 0:
                 return time.monotonic() - begin
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(SCRAPE)
 
 
 async def _oldest(watching: "psycopg.AsyncConnection[tuple[float]]", *, until: float) -> float:
