@@ -5,11 +5,21 @@ import uuid
 
 import psycopg
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import insert, text, update
 from sqlalchemy.engine import make_url
 
 from laneway.errors import ConfigurationError
-from laneway.store import DuplicateKey, Store, VersionConflict, Write, events, inbox, migrations
+from laneway.store import (
+    DuplicateKey,
+    Store,
+    StoreUnavailable,
+    VersionConflict,
+    Write,
+    events,
+    inbox,
+    migrations,
+    postgres,
+)
 from laneway.store.events import NEW, NewEvent
 from tests.fixtures.roles import until
 
@@ -134,6 +144,25 @@ async def test_a_transaction_does_not_wait_for_a_loop_that_is_busy(
         # No turn of the loop from here on.
         until(lambda: looking.execute("SELECT 1 FROM inbox WHERE message_id = 'new' AND processed_at = 1").fetchall())
     await commit
+
+
+async def test_a_transaction_that_says_nothing_holds_up_nobody_for_ever(
+    migrated_postgres_url: str, postgres_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_IDLE", "100ms")
+    silent = await Store.open(migrated_postgres_url, pool=1)
+    try:
+        async with await silent.begin() as transaction:
+            await transaction.execute(insert(inbox.inbox).values(message_id="m", method="Ship", processed_at=1.0))
+
+            await postgres_store.commit([inbox.record("m", "Ship", 2.0)])  # waits for the other's lock
+
+            with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):
+                await transaction.commit()
+        with pytest.raises(DuplicateKey):
+            await silent.commit([inbox.record("m", "Ship", 3.0)])
+    finally:
+        await silent.close()
 
 
 async def test_a_refused_commit_of_many_statements_is_one_error_and_no_line_in_the_log(

@@ -39,6 +39,7 @@ from laneway.store.transaction import (
 
 _PATIENCE = 2.0  # seconds to wait for a connection of the pool: less than calls have, so that they end as unavailable
 _CONNECT = 5  # seconds to wait for the server at start
+_IDLE = "10s"  # that a transaction may say nothing: longer than a call lasts, and its locks are in the way of others
 _GROUPS = 2  # transactions of several commits at once: while one waits for the disk, another is sent
 _NO_QUEUE = "SET LOCAL lock_timeout = '50ms'"  # in a group: who waits for a lock must not hold up the others
 
@@ -63,6 +64,7 @@ class PostgresEngine:
             max_size=pool,
             timeout=_PATIENCE,
             name="laneway",
+            configure=_configure,
             open=False,
         )
 
@@ -306,6 +308,11 @@ class _CommitUnknown(StoreUnavailable):
     """The connection was lost while it committed: nobody knows whether it has."""
 
 
+async def _configure(connection: Connection) -> None:
+    """A process that stops in mid-transaction, and is not dead, must not hold its locks for ever."""
+    await connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE}'")
+
+
 def _merged(group: Sequence[Sequence[Step]]) -> Iterator[Step]:
     """The steps of several commits as fewer: inserts by one statement, at the same turn, are one.
 
@@ -345,6 +352,7 @@ async def send(connection: Connection, statement: Prepared) -> psycopg.AsyncCurs
 
 
 _CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+_UNUSABLE = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
 
 
 def _translated(error: psycopg.Error, *, lost: type[StoreUnavailable]) -> LanewayError:
@@ -356,7 +364,7 @@ def _translated(error: psycopg.Error, *, lost: type[StoreUnavailable]) -> Lanewa
         translation = VersionConflict(f"Another transaction was first: {text}.")
     elif isinstance(error, psycopg.IntegrityError):
         translation = ConstraintViolated(f"The database refused a row: {text}.")
-    elif isinstance(error, psycopg.OperationalError):
+    elif isinstance(error, _UNUSABLE):
         translation = lost(f"The database cannot be used now: {text}.")
     else:
         translation = Internal(f"The database refused a statement: {text}.")
