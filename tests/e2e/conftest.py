@@ -39,6 +39,17 @@ def image_values(image: str) -> list[str]:
     return ["--set", f"laneway.image.repository={repository}", "--set", f"laneway.image.tag={tag}"]
 
 
+def operator_values() -> list[str]:
+    """The options that make the operator a part of the release; the kind WorkerPool is there."""
+    image = os.environ.get("LANEWAY_E2E_OPERATOR_IMAGE", "docker.io/laneway/laneway-operator:dev")
+    repository, _, tag = image.rpartition(":")
+    values = {"image.repository": repository, "image.tag": tag, "image.pullPolicy": "Never", "crds.enabled": "false"}
+    return [
+        "--set=operator.enabled=true",
+        *(f"--set=laneway-operator.{name}={value}" for name, value in values.items()),
+    ]
+
+
 def install(namespace: Namespace, *options: str | Path, fresh: bool = True) -> float:
     """Install the release, in a namespace that is made anew if it is to be fresh; the seconds until all was ready."""
     if fresh:

@@ -20,12 +20,12 @@ OF_THE_OPERATOR = (
 
 
 def asked(*, operator: bool) -> Iterator[tuple[str, str]]:
-    """Each query by what shows it, with all that a person could choose.
+    """Each query by what shows it, with all that a person could choose: those of the operator, or all others.
 
     Of an alert, which is silent while all is well, what it looks at.
     """
     for query in (*queries(), *variables()):
-        if query.by in OF_ACCIDENTS or (not operator and query.by.startswith(OF_THE_OPERATOR)):
+        if query.by in OF_ACCIDENTS or query.by.startswith(OF_THE_OPERATOR) is not operator:
             continue
         if query.by in ALERTS:
             yield from _looked_at(query)

@@ -13,7 +13,7 @@ from laneway.errors import NotFound
 from tests.tracing.matrix import Scene, failing, scene
 
 RPC = {"rpc.system": "grpc", "rpc.service": "laneway.compare.callee.v1.Callee", "rpc.method": "Work"}
-HTTP = {"http.request.method": "POST", "http.route": "/v1/work"}
+HTTP = {"http.request.method": "POST", "http.route": "/v1/work", "url.scheme": "http"}
 MESSAGE = {"messaging.system": "valkey", "messaging.destination.name": "callee.default"}
 REFUSED = {"error.type": "NotFound", "rpc.grpc.status_code": 5, "laneway.reason": "NONE"}
 
@@ -58,9 +58,11 @@ async def test_a_message_is_told_by_its_queue_and_id_on_both_ends() -> None:
         await it.world.settle()
         spans = it.world.spans.get_finished_spans()
     message = {**MESSAGE, "messaging.message.id": started.name.rpartition("/")[2], "laneway.lane": "queue"}
-    assert told(spans, SpanKind.PRODUCER, "publish callee.default") == {**message, "messaging.operation.type": "send"}
+    assert told(spans, SpanKind.PRODUCER, "publish callee.default") == {
+        **message, "messaging.operation.type": "send", "messaging.operation.name": "publish",
+    }  # fmt: skip
     assert told(spans, SpanKind.CONSUMER, "process callee.default") == {
-        **message, "messaging.operation.type": "process",
+        **message, "messaging.operation.type": "process", "messaging.operation.name": "process",
     }  # fmt: skip
 
 

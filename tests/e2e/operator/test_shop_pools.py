@@ -5,19 +5,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from tests.e2e.operator.conftest import Say, installed
 from tests.e2e.operator.kubectl import ROOT, Namespace, run, until
 from tests.e2e.operator.plain_celery import IMAGE
 from tests.e2e.orders import ENDED, ORDER
+from tests.e2e.pools import SAMPLES, pools
 from tests.fixtures.valkey import free_port
 
-SAMPLES = ROOT / "k8s/samples/shop"
 BURST = 30
 
 pytestmark = [pytest.mark.core, pytest.mark.xdist_group("shop")]
@@ -63,15 +61,6 @@ def _answers(client: httpx.Client) -> bool:
         return client.get("/healthz").is_success
     except httpx.HTTPError:
         return False
-
-
-def pools() -> list[dict[str, Any]]:
-    """The sample's, which look back for a shorter time, of workers that do one thing at a time."""
-    found = list(yaml.safe_load_all((SAMPLES / "pools.yaml").read_text()))
-    for each in found:
-        each["spec"]["scaleDown"] = {"lookback": "5s"}
-        each["spec"]["initial"] |= {"slotsPerPod": 1, "serviceTime": "500ms"}
-    return found
 
 
 def place(edge: httpx.Client) -> str:

@@ -92,15 +92,16 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
         return reply(text=request.name)
 
     async def watch(request: Any, call: Call) -> AsyncIterator[Any]:
-        for number in range(3):
-            yield reply(text=str(number))
-        if behind.fail is not None:
-            raise behind.fail
-        if behind.hold is not None:
-            try:
+        try:
+            for number in range(3):
+                yield reply(text=str(number))
+            if behind.fail is not None:
+                raise behind.fail
+            if behind.hold is not None:
                 await behind.hold.wait()
-            finally:
-                behind.cancelled.set()
+        except (asyncio.CancelledError, GeneratorExit):  # whether it waits or is about to be asked for the next
+            behind.cancelled.set()
+            raise
 
     handlers = {methods["Put"].full_name: put, methods["Watch"].full_name: watch}
     tracing, metrics = Tracing("edge", "edge-1", None), Metrics()

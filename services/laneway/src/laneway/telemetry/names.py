@@ -77,6 +77,7 @@ def messaging(queue: str, message_id: str, operation: str) -> dict[str, str]:
         "messaging.destination.name": queue,
         "messaging.message.id": message_id,
         "messaging.operation.type": operation,
+        "messaging.operation.name": "publish" if operation == "send" else operation,
         LANE: "queue",
     }
 
@@ -86,9 +87,9 @@ def http_span(verb: str, route: str) -> str:
     return f"{verb} {route}"
 
 
-def http(verb: str, route: str) -> Mapping[str, str]:
-    """Attributes of the span of an HTTP request at the edge."""
-    return {"http.request.method": verb, "http.route": route, LANE: "rest"}
+def http(verb: str, route: str, scheme: str) -> Mapping[str, str]:
+    """Attributes of the span of an HTTP request at the edge; `scheme` is `http` or `https`."""
+    return {"http.request.method": verb, "http.route": route, "url.scheme": scheme, LANE: "rest"}
 
 
 def database_span(operation: str, tables: Sequence[str] = ()) -> str:

@@ -159,7 +159,7 @@ class Transcoder:
         with self._tracing.span(
             names.http_span(request.verb, route),
             SpanKind.SERVER,
-            names.http(request.verb, route),
+            names.http(request.verb, route, scope["scheme"]),
             parent=self._above(request),
         ) as span:
             try:
