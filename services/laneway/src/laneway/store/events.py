@@ -6,6 +6,7 @@ An event is a serialized protobuf message with its type's name; this module must
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final, NamedTuple
 
 from sqlalchemy import BigInteger, Integer, Select, Text, bindparam, cast, func, select, tuple_
@@ -14,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is compiled
 from laneway.store import log_order
 from laneway.store.schema import TRANSACTION, events
 from laneway.store.store import Store
-from laneway.store.transaction import DuplicateKey, Reader, VersionConflict, Write
+from laneway.store.transaction import Dialect, DuplicateKey, Reader, VersionConflict, Write
 
 NEW: Final = 0
 """Expected version of a stream that has no events yet."""
@@ -173,13 +174,12 @@ async def read_after(reader: Reader, cursor: Cursor, types: Sequence[str] = (), 
     Args:
         types: full names of protobuf messages; every type when empty.
     """
-    query = _AFTER[reader.dialect]
-    if types:
-        query = query.where(events.c.type.in_(types) if len(types) > 1 else events.c.type == types[0])
-    values = {"after_position": cursor.position, "at_most": limit}
+    values: dict[str, object] = {"after_position": cursor.position, "at_most": limit}
     if reader.dialect == "postgresql":
         values["after_tx"] = cursor.tx
-    return [Event._make(row) for row in await reader.fetch(query, values)]
+    for number, type in enumerate(types):
+        values[f"type_{number}"] = type
+    return [Event._make(row) for row in await reader.fetch(_after(reader.dialect, len(types)), values)]
 
 
 async def out_of_order(store: Store, limit: int = 100) -> list[tuple[str, int, int]]:
@@ -253,6 +253,19 @@ _AFTER: dict[str, Select[tuple[object, ...]]] = {
     .order_by(events.c.tx, events.c.position)
     .limit(bindparam("at_most")),
 }
+
+
+@cache
+def _after(dialect: Dialect, types: int) -> Select[tuple[object, ...]]:
+    """The query for events of so many types, any if 0: followers ask it all the time, and a statement that is the same
+    object is not looked at again.
+    """
+    named = [bindparam(f"type_{number}", type_=events.c.type.type) for number in range(types)]
+    if not named:
+        return _AFTER[dialect]
+    return _AFTER[dialect].where(events.c.type.in_(named) if types > 1 else events.c.type == named[0])
+
+
 _FOLLOWING = select(
     events.c.stream,
     events.c.version,

@@ -136,8 +136,7 @@ class Relay:
             await asyncio.sleep(LEASE / 4)
 
     async def go_round(self, reports: Sequence[Report] = ()) -> bool:
-        """Serve subscriptions and schedules, settle what workers reported, publish what is due; whether there is more to
-        do now.
+        """Serve subscriptions and schedules, settle reports, publish what is due; whether there is more to do now.
 
         New events come first, for somebody waits for them. However much is left to do, what has ended is settled
         before anything is published again, or it would be delivered again.
@@ -258,12 +257,14 @@ class Relay:
 
         Rows that do not fit are left alone: a backlog costs nothing until it is its turn.
         """
-        queues = await outbox.queues(self._store)
+        now = self._clock()
+        known = await outbox.queues(self._store)
+        first = await asyncio.gather(*(outbox.due(self._store, queue, now, 1) for queue in known))
+        queues = [queue for queue, due in zip(known, first, strict=True) if due]
         if not queues:
-            return False
+            return False  # mostly: what was committed a moment ago is published by who committed it
         rooms = await self._broker.room([name_in_broker(*queue) for queue in queues])
         room_of = {queue: room for queue, room in zip(queues, rooms, strict=True) if room}
-        now = self._clock()
         found = await asyncio.gather(
             *(outbox.due(self._store, queue, now, min(room, BATCH)) for queue, room in room_of.items())
         )
