@@ -17,7 +17,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-import httpx
 import redis
 import uvloop
 
@@ -30,12 +29,10 @@ from laneway.resilience.pipeline import Pipelines
 from laneway.store import Store, inbox, migrations, outbox
 from laneway.telemetry.metrics import Metrics
 from laneway.telemetry.tracing import Tracing
-from tests.benchmarks import bench_service
+from tests.benchmarks import bench_service, following
 from tests.benchmarks.bench_service import FOLLOWED, SLOTS, Processes, processes
-from tests.benchmarks.event_log import FOLLOW_GOAL, ORDER, _delays
-from tests.benchmarks.figures import Figure, tell
+from tests.benchmarks.figures import Figure, limit, tell
 from tests.fixtures.roles import ROOT
-from tests.fixtures.shop import RunningShop
 from tests.fixtures.valkey import Server
 
 ACCEPTED = 400
@@ -48,8 +45,6 @@ ENQUEUED = 400
 
 P50_GOAL, P99_GOAL = 10.0, 50.0
 DRAIN_GOAL, ENQUEUE_GOAL = 0.7, 1 / 1.05
-
-LOADED_ORDERS, IN_FLIGHT = 300, 8
 
 
 # From an acceptance to its handler
@@ -177,48 +172,7 @@ async def _each(run: Callable[[], Awaitable[None]]) -> float:
     return (time.perf_counter() - begin) / ENQUEUED * 1e6
 
 
-# From a commit to a subscriber
-
-
-async def load(url: str) -> None:
-    """Orders as fast as the shop takes them."""
-    numbers = iter(range(LOADED_ORDERS))
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-
-        async def customer() -> None:
-            for _ in numbers:
-                headers = {"Idempotency-Key": str(uuid.uuid4())}
-                (await client.post("/v1/orders", json=ORDER, headers=headers)).raise_for_status()
-
-        await asyncio.gather(*(customer() for _ in range(IN_FLIGHT)))
-        while True:
-            found = (await client.get("/v1/orders", params={"page_size": 1000})).json()["orders"]
-            if all(order["state"] == "SHIPPED" for order in found):
-                return
-            await asyncio.sleep(0.1)
-
-
-def loaded_shop() -> list[Figure]:
-    with tempfile.TemporaryDirectory() as folder:
-        shop = RunningShop(Path(folder))
-        try:
-            uvloop.run(load(shop.url))
-        finally:
-            shop.stop()
-        delays = uvloop.run(_delays(Path(folder)))
-    middle, late = delays[len(delays) // 2] * 1e3, delays[int(len(delays) * 0.99)] * 1e3
-    work = f"commit → subscriber's handler, {{}}, shop with {IN_FLIGHT} orders in flight"
-    return [limit(work.format("p50"), middle, FOLLOW_GOAL), limit(work.format("p99"), late, FOLLOW_GOAL)]
-
-
 # Figures
-
-
-def limit(work: str, milliseconds: float, most: float) -> Figure:
-    ratio = most / milliseconds
-    return Figure(
-        work=work, ours=round(milliseconds, 1), peer=most, unit="ms", ratio=round(ratio, 2), goal=1, met=ratio >= 1
-    )
 
 
 def paired(work: str, ours: list[float], peer: list[float], unit: str, goal: float, *, more: bool) -> Figure:
@@ -267,7 +221,7 @@ def main() -> None:
         broker.flushall()
         costs = uvloop.run(enqueues(url))
         figures.append(paired("enqueue, with the commit beside it", *costs, "µs", ENQUEUE_GOAL, more=False))
-    figures += loaded_shop()
+    figures += following.figures()
     tell("async-delivery", figures)
 
 

@@ -1,4 +1,4 @@
-"""`make bench-async`, the event log: appending against pyeventsourcing, following, rebuilding, and what a long log costs.
+"""`make bench-async`, the event log: appending against pyeventsourcing, rebuilding, and what a long log costs.
 
 PostgreSQL writes to the disk (fsync) as it would anywhere. Figures are wall-clock, since most of an append is waiting;
 ours and the peer's are measured in turns.
@@ -18,7 +18,6 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import uvloop
 from eventsourcing.application import Application
@@ -30,13 +29,11 @@ from sqlalchemy.engine import make_url
 from laneway.domain import Add, Aggregate, Change, Projection, Recorded, applies, projects
 from laneway.history.projector import BATCH_ALONE, Projector, few_collections
 from laneway.store import Store, Write, events, migrations
-from laneway.store.events import NEW, START, Event, NewEvent
+from laneway.store.events import NEW, NewEvent
 from laneway.telemetry.metrics import Metrics
-from shop.fulfilment.v1.events_pb2 import OrderShipped
-from shop.orders.v1.events_pb2 import OrderClosed, OrderLine, OrderPlaced
+from shop.orders.v1.events_pb2 import OrderLine, OrderPlaced
 from tests.benchmarks.figures import Figure, tell
 from tests.fixtures.postgres import database
-from tests.fixtures.shop import RunningShop
 
 POOL = 16
 """Connections of each side."""
@@ -53,14 +50,6 @@ LOOKS = 400
 
 REBUILD_GOAL = 100_000
 """Events per second."""
-
-FOLLOW_GOAL = 25.0
-"""Milliseconds."""
-
-FOLLOWED = 200
-"""Orders whose events are followed."""
-
-ORDER = {"lines": [{"product": "products/book", "quantity": 1}], "email": "a@b.example", "cardToken": "visa"}
 
 PLACED = OrderPlaced.DESCRIPTOR.full_name
 
@@ -311,54 +300,6 @@ async def vacuum(url: str) -> None:
             await connection.execute("CHECKPOINT")
 
 
-async def following(data: Path) -> Figure:
-    """From the commit of an event to the handler of a subscriber, in the shop as `laneway up` runs it."""
-    delays = await _delays(data)
-    p99 = delays[int(len(delays) * 0.99)] * 1e3
-    return _limit("commit → subscriber's handler, p99, embedded shop", p99, FOLLOW_GOAL, "ms")
-
-
-async def _delays(data: Path) -> list[float]:
-    """Seconds from OrderShipped in fulfilment's log to OrderClosed in orders' log, by the one clock of the machine."""
-    told: dict[str, float] = {}
-    async with opened(f"sqlite:///{data}/fulfilment.db") as store:
-        for event in await _all(store, OrderShipped.DESCRIPTOR.full_name):
-            told[OrderShipped.FromString(event.payload).order] = event.recorded_at
-    async with opened(f"sqlite:///{data}/orders.db") as store:
-        heard = await _all(store, OrderClosed.DESCRIPTOR.full_name)
-    return sorted(event.recorded_at - told[OrderClosed.FromString(event.payload).order] for event in heard)
-
-
-async def _all(store: Store, type: str) -> list[Event]:
-    return await events.read_after(store, START, [type], 100_000)
-
-
-async def orders(url: str) -> None:
-    """Orders one after the other, at an easy pace; returns when all have shipped."""
-    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-        for _ in range(FOLLOWED):
-            headers = {"Idempotency-Key": str(uuid.uuid4())}
-            (await client.post("/v1/orders", json=ORDER, headers=headers)).raise_for_status()
-            await asyncio.sleep(0.1)
-        while True:
-            found = (await client.get("/v1/orders", params={"page_size": 1000})).json()["orders"]
-            if all(order["state"] == "SHIPPED" for order in found):
-                return
-            await asyncio.sleep(0.1)
-
-
-def in_the_shop() -> Figure:
-    """Run the shop, and look into its logs."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder)
-        shop = RunningShop(data)
-        try:
-            asyncio.run(orders(shop.url))
-        finally:
-            shop.stop()
-        return asyncio.run(following(data))
-
-
 def _rate(work: str, ours: Sequence[float], peer: Sequence[float], goal: float) -> Figure:
     ratio = statistics.median(own / theirs for own, theirs in zip(ours, peer, strict=True))
     middle = round(statistics.median(ours)), round(statistics.median(peer))
@@ -371,12 +312,6 @@ def _absolute(work: str, ours: float, least: float, unit: str) -> Figure:
     """A figure whose peer is the number that was set as the goal; more is better."""
     ratio = ours / least
     return Figure(work=work, ours=round(ours), peer=least, unit=unit, ratio=round(ratio, 2), goal=1, met=ratio >= 1)
-
-
-def _limit(work: str, ours: float, most: float, unit: str) -> Figure:
-    """The same where less is better."""
-    ratio = most / ours
-    return Figure(work=work, ours=round(ours, 1), peer=most, unit=unit, ratio=round(ratio, 2), goal=1, met=ratio >= 1)
 
 
 def _cost(work: str, ours: float, peer: float) -> Figure:
@@ -410,7 +345,6 @@ def main() -> None:
             figures += uvloop.run(of_logs(short, long, "PostgreSQL"))
     with tempfile.TemporaryDirectory() as folder:
         figures += uvloop.run(of_logs(f"sqlite:///{folder}/short.db", f"sqlite:///{folder}/long.db", "SQLite"))
-    figures.append(in_the_shop())
     tell("async-log", figures)
 
 

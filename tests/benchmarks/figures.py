@@ -43,6 +43,14 @@ def figure(work: str, ours: Sequence[float], peer: Sequence[float], *, unit: str
     )
 
 
+def limit(work: str, milliseconds: float, most: float) -> Figure:
+    """The figure whose peer is the number that was set as the goal; less is better."""
+    return Figure(
+        work=work, ours=round(milliseconds, 1), peer=most, unit="ms", ratio=round(most / milliseconds, 2), goal=1,
+        met=milliseconds <= most,
+    )  # fmt: skip
+
+
 def in_turns(
     work: str,
     ours: Callable[[], object],
