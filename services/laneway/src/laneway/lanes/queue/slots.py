@@ -45,7 +45,16 @@ Begin = Callable[[], tuple[BaseProcess, Connection]]
 class Slots:
     """The processes of one worker. Belongs to the worker's event loop."""
 
-    def __init__(self, begin: Begin, count: int, *, dispatcher: Dispatcher, tuning: Tuning, children: Children) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        count: int,
+        *,
+        dispatcher: Dispatcher,
+        tuning: Tuning,
+        children: Children,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._begin = begin
         self._count = count
         self._dispatcher = dispatcher
@@ -53,7 +62,8 @@ class Slots:
         self._children = children
         self._idle: asyncio.Queue[_Process] = asyncio.Queue()
         self._processes: set[_Process] = set()
-        self._ready_at = time.monotonic()
+        self._clock = clock
+        self._ready_at = clock()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -99,7 +109,7 @@ class Slots:
 
     def ailment(self) -> str | None:
         """Why the worker is not alive; None while it is. Asked by any thread."""
-        without = time.monotonic() - self._ready_at
+        without = self._clock() - self._ready_at
         if without < PATIENCE or any(each.is_ready for each in list(self._processes)):
             return None
         return f"no process for cpu_bound queues has started for {without:.0f} s"
@@ -125,7 +135,7 @@ class Slots:
         while True:
             await process.gone.wait()
             self._processes.discard(process)
-            self._ready_at = time.monotonic() if process.is_ready else self._ready_at
+            self._ready_at = self._clock() if process.is_ready else self._ready_at
             log.warning("a process of a slot has ended; another is started", extra={"how": process.how})
             await asyncio.sleep(pause)
             process = self._begun()
