@@ -66,8 +66,19 @@ async def test_every_panel_and_every_alert_finds_data(shop: Shop) -> None:
     assert set(await all_ended(shop.url, customers.acknowledged, within=120)) <= {"SHIPPED", "REJECTED"}
 
 
+async def until_asleep(shop: Shop) -> None:
+    """Wait until fulfilment has no worker."""
+    async with asyncio.timeout(PATIENCE):
+        while any(
+            deployment["metadata"]["name"] == f"{RELEASE}-fulfilment-worker" and deployment["spec"]["replicas"]
+            for deployment in shop.namespace.get("deployments")
+        ):
+            await asyncio.sleep(1)
+
+
 async def test_every_panel_and_every_alert_of_the_operator_finds_data(shop: Shop) -> None:
     with scaled(shop):
+        await until_asleep(shop)  # and woken by the customers: both are scales
         async with (
             shop.namespace.forwarded(f"svc/{RELEASE}-prometheus", 9090) as port,
             Customers(shop.url, rate=2) as customers,
