@@ -30,7 +30,7 @@ def walk() -> tuple[bytes, str]:
     tracing = Tracing("orders", "orders-1", memory)
     with (
         pytest.raises(Unavailable),
-        tracing.span("POST /v1/orders", SpanKind.SERVER, names.http("POST", "/v1/orders")) as root,
+        tracing.span("POST /v1/orders", SpanKind.SERVER, names.http("POST", "/v1/orders", "http")) as root,
         tracing.span("shop.Orders/Place", SpanKind.CLIENT, names.rpc("shop.Orders", "Place")),
     ):
         raise Unavailable("down")
