@@ -232,6 +232,31 @@ async def test_a_late_owner_of_a_lease_cannot_commit(shelf) -> None:
     assert (await shelf.call("Charge", request_id="k")).message.text == "in time"
 
 
+async def test_another_payload_under_the_key_of_an_exclusive_call_is_refused_whether_it_runs_or_failed(shelf) -> None:
+    entered, hold = asyncio.Event(), asyncio.Event()
+
+    async def charge(request, call):
+        entered.set()
+        await hold.wait()
+        raise Unavailable("the provider has charged, and its answer is lost")
+
+    async def refused():
+        with pytest.raises(InvalidArgument) as error:
+            await shelf.call("Charge", request_id="k", name="900 EUR")
+        assert error.value.reason == "IDEMPOTENCY_KEY_REUSED"
+
+    shelf.handle("Charge", charge)
+    first = asyncio.create_task(shelf.call("Charge", request_id="k", name="100 EUR"))
+    await entered.wait()
+    await refused()
+    hold.set()
+    with pytest.raises(Unavailable):
+        await first
+    await refused()
+    shelf.clock.now += 3_600  # its lease has run out
+    await refused()
+
+
 async def test_an_exclusive_call_that_failed_gives_its_lease_back(shelf) -> None:
     async def fails(request, call):
         raise Unavailable("provider down")

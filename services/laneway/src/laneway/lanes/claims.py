@@ -105,17 +105,19 @@ class Claims:
         """How an earlier call with this key ended; None when none has.
 
         Raises:
-            InvalidArgument: it was another request.
+            InvalidArgument: it was another request, whether it has ended or not: it may have had an effect outside.
             Internal: its reply is of a type that this version of the contract does not have.
         """
         record = await idempotency.find(self._store, claim.key, now=self._clock())
-        if record is None or record.state is not idempotency.State.DONE:
+        if record is None:
             return None
         if not same(record.fingerprint, claim.method, claim.request):
             raise InvalidArgument(
                 f"The idempotency key was used for another request than this one of {_asked(claim)}; use a new key.",
                 reason="IDEMPOTENCY_KEY_REUSED",
             )
+        if record.state is not idempotency.State.DONE:
+            return None
         if record.error is not None:
             return error_from(Status.FromString(record.error))
         return _kept(claim.method, record)
