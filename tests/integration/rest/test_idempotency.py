@@ -135,6 +135,13 @@ async def test_the_field_of_the_body_and_the_header_are_one_key(edge: Edge) -> N
     assert (await edge.post("/v1/puts", requestId="k", name="book")).headers["idempotent-replayed"] == "true"
 
 
+async def test_a_header_that_is_not_the_key_of_the_body_is_400(edge: Edge) -> None:
+    answer = await edge.post("/v1/puts", key="k", requestId="another", name="book")
+    assert (answer.status_code, reason(answer)) == (400, "IDEMPOTENCY_KEYS_DIFFER")
+    assert (await edge.post("/v1/puts", key="k", requestId="k", name="book")).status_code == 200
+    assert len(edge.runs) == 1
+
+
 async def test_a_key_with_another_payload_is_422(edge: Edge) -> None:
     await edge.post("/v1/puts", key="k", name="book")
     answer = await edge.post("/v1/puts", key="k", name="lamp")

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, text, update
 from sqlalchemy.engine import make_url
 
-from laneway.errors import ConfigurationError
+from laneway.errors import ConfigurationError, InvalidArgument
 from laneway.store import (
     DuplicateKey,
     Store,
@@ -163,6 +163,15 @@ async def test_a_transaction_that_says_nothing_holds_up_nobody_for_ever(
             await silent.commit([inbox.record("m", "Ship", 3.0)])
     finally:
         await silent.close()
+
+
+async def test_a_value_that_cannot_be_kept_is_its_callers_mistake(postgres_store: Store) -> None:
+    with pytest.raises(InvalidArgument, match="cannot keep a value") as refused:
+        await inbox.seen(postgres_store, "a\0")
+    with pytest.raises(InvalidArgument):
+        await postgres_store.commit([inbox.record("a\0", "Ship", 1.0)])
+    assert refused.value.reason == "VALUE_NOT_STORABLE"
+    assert "a\0" not in str(refused.value)
 
 
 async def test_a_refused_commit_of_many_statements_is_one_error_and_no_line_in_the_log(

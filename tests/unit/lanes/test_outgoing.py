@@ -120,9 +120,12 @@ async def test_a_key_is_filled_in_and_the_callers_request_left_alone(
     assert not request.HasField("request_id")
 
 
-async def test_a_key_of_the_requests_own_wins(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
-    await lanes.call(shelf.method("Put"), shelf.request("Put", request_id="mine"), key="other")
+async def test_a_key_of_the_requests_own_is_the_calls(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
+    await lanes.call(shelf.method("Put"), shelf.request("Put", request_id="mine"))
     assert transport.attempts[0].headers["idempotency-key"] == "mine"
+    with pytest.raises(InvalidArgument, match="send the same in both, or one"):
+        await lanes.call(shelf.method("Put"), shelf.request("Put", request_id="mine"), key="other")
+    assert len(transport.attempts) == 1
 
 
 async def test_the_key_of_a_call_further_down_is_the_same_when_the_handler_runs_again(

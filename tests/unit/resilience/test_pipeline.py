@@ -151,6 +151,7 @@ async def test_a_refusal_in_the_middle_of_a_call_names_the_failure_that_caused_i
         (errors.Aborted("e"), State.CLOSED),
         (errors.Cancelled("e"), State.CLOSED),
         (errors.Unavailable("e", reason="OUT_OF_STOCK"), State.CLOSED),
+        (errors.Internal("e", reason="REPLY_TOO_LARGE"), State.CLOSED),
         (ValueError("e"), State.CLOSED),
         (asyncio.CancelledError(), State.CLOSED),
     ],

@@ -18,12 +18,12 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanKind
 
 from laneway.call import Call, Effects, Facts, Identity, Lane, Surroundings, current_call
-from laneway.contract.model import Contract, Method, read_path
+from laneway.contract.model import Contract, Method
 from laneway.contract.tuning import Tuning
 from laneway.errors import Aborted, Code, DeadlineExceeded, FailedPrecondition, Internal, LanewayError, Unimplemented
 from laneway.lanes.backpressure import Backpressure
 from laneway.lanes.claims import Claim, Claims, claim_of, whole
-from laneway.lanes.idempotency_key import checked
+from laneway.lanes.idempotency_key import agreed, checked
 from laneway.lanes.idle import Idle
 from laneway.lanes.operation import caller_told, cancelled
 from laneway.lanes.status import status_of
@@ -501,9 +501,7 @@ def _message_id(arrival: Arrival) -> str:
 
 
 def _key(method: Method, request: Message | None, arrival: Arrival) -> str | None:
-    idempotent = method.policy.idempotency
-    named = None
-    if idempotent is not None and idempotent.key is not None and request is not None:
-        named = read_path(request, idempotent.key)
-    named = named or arrival.key or arrival.headers.get(names.IDEMPOTENCY_KEY)
+    named = arrival.key or arrival.headers.get(names.IDEMPOTENCY_KEY)
+    if request is not None:
+        named = agreed(method, request, named)
     return checked(named) if named else arrival.message_id

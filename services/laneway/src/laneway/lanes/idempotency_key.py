@@ -49,16 +49,31 @@ def parsed(values: Sequence[str]) -> str | None:
     return checked(value)
 
 
+def agreed(method: Method, request: Message, key: str | None) -> str | None:
+    """The key of a call: the one in its request, where the contract has a field for it, or the one beside it.
+
+    Raises:
+        InvalidArgument: there are two, and they differ: by one of them, repetitions would be calls of their own.
+    """
+    policy = method.policy.idempotency
+    own = None if policy is None or policy.key is None else read_path(request, policy.key)
+    if own and key and own != key:
+        raise InvalidArgument(
+            f"The idempotency key beside the call of {method.full_name} is not the one in its request; send the same "
+            "in both, or one.",
+            reason="IDEMPOTENCY_KEYS_DIFFER",
+        )
+    return own or key
+
+
 def demand(method: Method, request: Message, key: str | None) -> None:
     """Refuse a call of the public that has no key where the contract requires one: ours would differ each time.
 
     Raises:
-        InvalidArgument: neither the call nor its request has one.
+        InvalidArgument: neither the call nor its request has one, or they do not agree.
     """
     policy = method.policy.idempotency
-    if policy is None or not policy.required or key is not None:
-        return
-    if policy.key is None or not read_path(request, policy.key):
+    if policy is not None and policy.required and not agreed(method, request, key):
         raise missing(method)
 
 

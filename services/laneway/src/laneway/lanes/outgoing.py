@@ -23,6 +23,7 @@ from laneway.contract.tuning import Tuning
 from laneway.errors import LanewayError
 from laneway.lanes.everywhere import EVERYWHERE, START
 from laneway.lanes.fallback import Fallbacks, Own, Question
+from laneway.lanes.idempotency_key import agreed
 from laneway.lanes.idle import Idle
 from laneway.lanes.operation import NOW, Timing, operation_name, queued, timing
 from laneway.lanes.started import Operations, Started
@@ -275,7 +276,7 @@ def _keyed(
         return request, key
     if idempotency.key is None:
         return request, key or _new_key(method, step, caller)
-    key = read_path(request, idempotency.key) or key or _new_key(method, step, caller)
+    key = agreed(method, request, key) or _new_key(method, step, caller)
     if read_path(request, idempotency.key) == key:
         return request, key
     filled = type(request)()

@@ -7,6 +7,11 @@ from laneway.errors import Code, LanewayError
 BREAKER_OPEN = "BREAKER_OPEN"
 """The reason of a breaker's refusal."""
 
+_ANSWERED = frozenset({"REPLY_TOO_LARGE", "REPLY_OF_ANOTHER_CONTRACT"})
+"""The reasons of a target that has done its work, and whose answer is none of the contract's: a stranger who asks for
+much could open a breaker for all.
+"""
+
 _FAILURES = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS})
 
 
@@ -32,7 +37,7 @@ class Health(Enum):
         """
         if not isinstance(error, LanewayError):
             return cls.FAILING if isinstance(error, OSError) else cls.NOTHING
-        if error.reason in answers:
+        if error.reason in answers or error.reason in _ANSWERED:
             return cls.HEALTHY
         # A breaker further down refuses: who tells it is well, and counting it would open one breaker on the other,
         # each to be probed in its turn until a chain recovers.

@@ -22,7 +22,7 @@ from sqlalchemy import Executable
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
 
-from laneway.errors import Internal, LanewayError
+from laneway.errors import Internal, InvalidArgument, LanewayError
 from laneway.store import expectations, location
 from laneway.store.compile import Compiler, Prepared, Row
 from laneway.store.engine import Step
@@ -362,6 +362,9 @@ def _translated(error: psycopg.Error, *, lost: type[StoreUnavailable]) -> Lanewa
         translation = DuplicateKey(f"A row of this key exists: {text}.")
     elif isinstance(error, _CONFLICTS):
         translation = VersionConflict(f"Another transaction was first: {text}.")
+    elif isinstance(error, psycopg.DataError):  # the caller's value: as an error of ours it would open breakers
+        cause = type(error).__name__  # its text may have the value
+        translation = InvalidArgument(f"The database cannot keep a value ({cause}).", reason="VALUE_NOT_STORABLE")
     elif isinstance(error, psycopg.IntegrityError):
         translation = ConstraintViolated(f"The database refused a row: {text}.")
     elif isinstance(error, _UNUSABLE):
