@@ -46,6 +46,26 @@ async def out_of_time(number, given):
     raise errors.DeadlineExceeded("no answer in time")
 
 
+FULL = 0.5
+"""Seconds that the target may take where a test says so."""
+
+
+async def slowly(clock, seconds):
+    """What a call that is not answered ends with."""
+    clock.now += seconds
+    return errors.DeadlineExceeded("no answer in time")
+
+
+async def give_up(pipeline: Pipeline, clock, seconds: float) -> None:
+    """Call for so long, and get no answer."""
+
+    async def hang(number, given):
+        raise await slowly(clock, given)
+
+    with suppress(errors.DeadlineExceeded):
+        await pipeline.call(hang, deadline=clock.now + seconds, retryable=False)
+
+
 async def lesser(error):
     return f"lesser, for {error}"
 
@@ -157,18 +177,108 @@ async def test_an_attempt_has_its_own_time_within_the_deadline(build, clock):
 
 
 async def test_our_own_deadline_is_a_failure_of_the_target(build, clock):
-    pipeline = build(patience=0.5)
+    pipeline = build(full_time=FULL)
     for _ in range(5):
-        with suppress(errors.DeadlineExceeded):
-            await pipeline.call(out_of_time, deadline=clock.now + 0.6, retryable=False)
+        await give_up(pipeline, clock, FULL)
+    assert pipeline.breaker.state is State.OPEN
+
+
+@pytest.mark.parametrize("seconds", [0.95 * FULL, 60.0])
+async def test_what_the_way_to_an_attempt_took_does_not_make_its_time_a_short_one(build, clock, seconds):
+    pipeline = build(attempt_timeout=FULL)
+    for _ in range(5):
+        await give_up(pipeline, clock, seconds)
     assert pipeline.breaker.state is State.OPEN
 
 
 async def test_a_caller_that_gives_no_time_cannot_open_the_breaker_for_all(build, clock):
-    pipeline = build(patience=0.5)
+    pipeline = build(full_time=FULL)
+    for _ in range(5000):
+        await give_up(pipeline, clock, 0.001)
+    assert pipeline.breaker.state is State.CLOSED
+
+
+async def test_callers_that_give_little_time_cannot_open_the_breaker_while_others_are_answered(build, clock):
+    pipeline = build(limit=99, full_time=FULL)
+    for _ in range(50):
+        await asyncio.gather(*(give_up(pipeline, clock, 0.11 * FULL) for _ in range(8)))
+        assert await pipeline.call(answer, deadline=None, retryable=False) == "answer"
+    assert pipeline.breaker.state is State.CLOSED
+
+
+@pytest.mark.parametrize("window", [0.0, 60.0])
+async def test_a_target_that_answers_nobody_is_found_out_though_all_its_callers_give_little_time(build, policy, clock, window):  # fmt: skip
+    breaker = Breaker("payments", replace(policy, window_time=window), clock=clock)
+    pipeline = build(breaker=breaker, full_time=FULL)
+    await pipeline.call(answer, deadline=None, retryable=False)
+    last = clock.now
+    while breaker.state is State.CLOSED:
+        await give_up(pipeline, clock, FULL / 4)
+    assert clock.now - last == FULL + FULL / 4 + 4 * FULL / 4, (
+        "asked for the full time after the first, then five in a row"
+    )
+
+
+async def test_callers_that_give_up_together_do_not_add_up(build, clock):
+    pipeline = build(limit=99, full_time=FULL)
+    await give_up(pipeline, clock, FULL / 4)
+    clock.now += 60
     for _ in range(50):
         with suppress(errors.DeadlineExceeded):
-            await pipeline.call(out_of_time, deadline=clock.now + 0.001, retryable=False)
+            await pipeline.call(out_of_time, deadline=clock.now + FULL / 4, retryable=False)
+    assert pipeline.breaker.state is State.CLOSED, "it was asked for a quarter of the time"
+
+
+async def test_probes_that_give_up_early_neither_close_nor_open_it_until_their_times_make_a_full_one(build, clock):
+    pipeline = build(full_time=FULL)
+    for _ in range(5):
+        await give_up(pipeline, clock, FULL)
+    clock.now += 2
+    for _ in range(4):
+        await give_up(pipeline, clock, FULL / 4)
+        assert pipeline.breaker.state is State.HALF_OPEN
+    await give_up(pipeline, clock, FULL / 4)
+    assert pipeline.breaker.state is State.OPEN
+
+
+async def test_what_hung_while_nobody_was_answered_failed_however_little_its_time(build, policy, clock):
+    breaker = Breaker("payments", replace(policy, slow_call_duration=FULL / 8), clock=clock)
+    pipeline = build(breaker=breaker, full_time=FULL)
+    for _ in range(5):
+        await give_up(pipeline, clock, FULL / 4)
+    assert breaker.state is State.OPEN
+    clock.now += 2
+    await give_up(pipeline, clock, FULL / 4)
+    assert breaker.state is State.OPEN, "a slow probe is a failed one"
+
+
+async def test_what_gives_up_before_it_is_slow_or_beside_an_answer_has_not_hung(build, policy, clock):
+    breaker = Breaker("payments", replace(policy, slow_call_duration=FULL / 4), clock=clock)
+    pipeline = build(limit=99, breaker=breaker, full_time=FULL)
+
+    async def beside(number, given):
+        await pipeline.call(answer, deadline=None, retryable=False)
+        raise await slowly(clock, given)
+
+    for _ in range(5):
+        await give_up(pipeline, clock, FULL / 8)
+        with pytest.raises(errors.DeadlineExceeded):
+            await pipeline.call(beside, deadline=clock.now + FULL / 2, retryable=False)
+    assert breaker.state is State.CLOSED
+
+
+async def test_a_declared_answer_of_the_business_is_one_though_it_speaks_of_a_deadline(build, clock):
+    pipeline = build(full_time=FULL)
+    for _ in range(5):
+        await give_up(pipeline, clock, FULL)
+    clock.now += 2
+
+    async def sold_out(number, given):
+        raise errors.DeadlineExceeded("the sale is over", reason="OUT_OF_STOCK")
+
+    for _ in range(3):
+        with pytest.raises(errors.DeadlineExceeded):
+            await pipeline.call(sold_out, deadline=clock.now + FULL / 2, retryable=False)
     assert pipeline.breaker.state is State.CLOSED
 
 

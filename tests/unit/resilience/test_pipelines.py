@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import pytest
 
 from laneway.contract.policy import Breaker as BreakerPolicy
-from laneway.contract.policy import BreakerMode, Policy
+from laneway.contract.policy import BreakerMode, Fallback, Policy
 from laneway.contract.policy import Retry as RetryPolicy
-from laneway.errors import ResourceExhausted, Unavailable
+from laneway.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 from laneway.resilience.breaker import State
 from laneway.resilience.pipeline import Pipelines
+
+FALLBACK = Fallback(last_good=60.0, queue=False, reserve=0.25)
 
 
 @dataclass(frozen=True)
@@ -129,3 +131,33 @@ async def test_a_policy_that_forces_the_breaker_open_takes_the_method_out_of_ser
     with pytest.raises(Unavailable, match="forced open"):
         await pipelines.of(authorize, forced).call(answer, deadline=None, retryable=False)
     assert await pipelines.of(authorize).call(answer, deadline=None, retryable=False) == "answer"
+
+
+@pytest.mark.parametrize(
+    ("changes", "full"),
+    [
+        ({}, 1.0),
+        ({"attempt_timeout": 0.5}, 0.5),
+        ({"fallback": FALLBACK}, 0.75),
+        ({"fallback": FALLBACK, "attempt_timeout": 0.875}, 0.75),
+    ],
+    ids=["deadline", "attempt_timeout", "reserve", "both"],
+)
+async def test_who_gave_less_than_the_policys_time_says_nothing_of_the_target(
+    pipelines, clock, authorize, changes, full
+):
+    async def hang(number, given):
+        clock.now += given
+        raise DeadlineExceeded("no answer in time")
+
+    async def wait(seconds):
+        with suppress(DeadlineExceeded):
+            await pipelines.of(method).call(hang, deadline=clock.now + seconds, retryable=False)
+
+    method = replace(authorize, policy=replace(authorize.policy, **changes))
+    for _ in range(4):
+        await wait(full)
+    await wait(full * 0.8)
+    assert pipelines.of(method).breaker.state is State.CLOSED
+    await wait(full)
+    assert pipelines.of(method).breaker.state is State.OPEN

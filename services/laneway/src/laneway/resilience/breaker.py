@@ -29,7 +29,7 @@ from laneway.contract.policy import Breaker as BreakerPolicy
 from laneway.contract.policy import BreakerMode
 from laneway.errors import ConfigurationError, Unavailable
 from laneway.resilience.health import BREAKER_OPEN, Health
-from laneway.resilience.silence import Silence
+from laneway.resilience.silence import Silence, Unanswered
 from laneway.resilience.window import CountWindow, TimeWindow, Window
 
 OPEN_TIME_DOUBLINGS = 4
@@ -107,6 +107,17 @@ class Permit:
         generation, self._generation = self._generation, _SETTLED
         if generation == self._breaker._generation:
             self._breaker._gave_back(self)
+
+    def gave_up(self, seconds: float, full_time: float) -> None:
+        """Our own deadline ended the call after `seconds`, which are less than the target may take.
+
+        It says little about the target if others are answered meanwhile. While nobody is, it failed if it hung, or
+        once attempts that gave up waited `full_time` in all; otherwise the call is neutral.
+        """
+        if self.current and self._breaker._says_nothing(self, seconds, full_time):
+            self.failure()
+        else:
+            self.neutral()
 
     def settle(self, health: Health) -> None:
         """Tell the breaker how the call ended."""
@@ -200,6 +211,7 @@ class Breaker:
         self._generation = 0
         self._window = self._new_window()
         self._silence: Silence | None = None  # while closed, if the policy says what hangs
+        self._unanswered = Unanswered()
         self._openings = 0  # since it was last closed
         self._until = 0.0  # open: when it ends; half-open: when the latest lease ends
         self._leased = 0
@@ -288,6 +300,15 @@ class Breaker:
         self._window.add(now, failed=failed, slow=slow)
         if (failed or slow) and self._tripped and self._mode is not BreakerMode.FORCED_CLOSED:
             self._open()
+
+    def _says_nothing(self, permit: Permit, seconds: float, full_time: float) -> bool:
+        now, window = self._clock(), self._window
+        answers = self._generation, window.total - window.row, self._answered
+        if self._unanswered.add(now, seconds, answers) >= full_time:
+            return True
+        if self._state is State.HALF_OPEN:
+            return now - permit._began >= self._slow_after
+        return self._silence is not None and self._silence.hangs(permit, now)
 
     def _probed(self, *, well: bool) -> None:
         if not well:

@@ -35,15 +35,19 @@ RefusalListener = Callable[[str, str], None]
 """Is told the target and the reason of each call that was refused on this side."""
 
 FAIR_SHARE = 0.1
-"""An attempt that was given less than this share of the policy's time, and ran out of it, says nothing of its target:
+"""An attempt that was given less than this share of the full time, and ran out of it, says nothing of its target:
 or a stranger at the edge could open a breaker for all by asking for a millisecond."""
+
+NEARLY = 0.9
+"""An attempt that was given this share of the full time had all of it: the rest went on the way to it."""
 
 
 class Pipeline:
     """Carries the calls to one target by its policy.
 
-    An attempt has at most `attempt_timeout` seconds; one that had less than `patience` and ran out of it is neutral
-    to the breaker.
+    An attempt has at most `attempt_timeout` seconds. One that runs out of its time is a failure of the target if it had
+    `full_time` (by default the same): what the target may take. If its caller gave it less, the breaker hears only that
+    it gave up (`Permit.gave_up`).
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class Pipeline:
         budget: RetryBudget,
         limit: Limit | None = None,
         attempt_timeout: float | None = None,
-        patience: float = 0.0,
+        full_time: float | None = None,
         answers: frozenset[str] = frozenset(),
         refused: RefusalListener | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -66,7 +70,7 @@ class Pipeline:
         self.breaker = breaker
         self.limit = limit
         self._attempt_timeout = attempt_timeout
-        self._patience = patience
+        self._full_time = (attempt_timeout or 0.0) if full_time is None else full_time
         self._retrying = Retrying(retry, budget, random=random)
         self._answers = answers
         self._refused = refused
@@ -169,7 +173,7 @@ class Pipeline:
         try:
             result = await self._limited(attempt, number, given)
         except BaseException as error:
-            permit.settle(self._health(error, given))
+            self._settle(permit, error, given)
             raise
         permit.success()
         return result
@@ -202,10 +206,15 @@ class Pipeline:
         finally:
             self.limit.give_back(self._clock() - began)
 
-    def _health(self, error: BaseException, given: float | None) -> Health:
-        if isinstance(error, DeadlineExceeded) and given is not None and given < self._patience:
-            return Health.NOTHING
-        return Health.after(error, self._answers)
+    def _settle(self, permit: Permit, error: BaseException, given: float | None) -> None:
+        health, full = Health.after(error, self._answers), self._full_time
+        ours = health is Health.FAILING and isinstance(error, DeadlineExceeded)
+        if not ours or given is None or given >= NEARLY * full:
+            permit.settle(health)
+        elif given < FAIR_SHARE * full:
+            permit.neutral()
+        else:
+            permit.gave_up(given, full)
 
     def _given(self, deadline: float | None) -> float | None:
         """Seconds for the attempt that begins now."""
@@ -301,6 +310,7 @@ class Pipelines:
 
     def _build(self, method: Target, policy: Policy) -> Pipeline:
         group = f"{method.owner}/{policy.group or method.full_name}"
+        reserve = 0.0 if policy.fallback is None else policy.fallback.reserve
         return Pipeline(
             f"{method.owner}/{method.full_name}",
             breaker=self._breaker(group, policy.breaker),
@@ -308,7 +318,7 @@ class Pipelines:
             budget=self._budgets.setdefault(method.owner, RetryBudget(clock=self._clock)),
             limit=self._limit(group, policy.limit),
             attempt_timeout=policy.attempt_timeout,
-            patience=FAIR_SHARE * min(policy.deadline, policy.attempt_timeout or policy.deadline),
+            full_time=min(policy.deadline - reserve, policy.attempt_timeout or policy.deadline),
             answers=policy.errors,
             refused=self._refused,
             clock=self._clock,

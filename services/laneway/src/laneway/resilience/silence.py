@@ -1,7 +1,8 @@
-"""What a breaker judges by while nothing ends: the calls that hang.
+"""What a breaker judges by while nobody is answered: the calls that hang, and those that gave up early.
 
 A call that is never answered is a failure only when its time is over. That a target says nothing at all is seen before:
-by the calls that began since its last answer and wait for longer than any should. Must not know what becomes of them.
+by the calls that began since its last answer and wait for longer than any should. And it is seen by calls of which
+none waited for long enough to tell: together they did. Must not know what becomes of them.
 """
 
 from collections import OrderedDict
@@ -33,6 +34,11 @@ class Silence:
         if self._hanging:
             self._hanging.clear()
 
+    def hangs(self, call: object, now: float) -> bool:
+        """Whether this call hangs at `now`."""
+        began = self._young.get(call)
+        return call in self._hanging if began is None else now - began >= self._patience
+
     def lasts(self, now: float, calls: int) -> bool:
         """Whether so many calls hang at `now`."""
         young, hanging = self._young, self._hanging
@@ -43,3 +49,27 @@ class Silence:
             del young[call]
             hanging.add(call)
         return len(hanging) >= calls
+
+
+class Unanswered:
+    """For how long a target was asked and answered nobody, by attempts of which each gave up early."""
+
+    __slots__ = ("_mark", "_seconds", "_until")
+
+    def __init__(self) -> None:
+        self._mark: object = None
+        self._seconds = 0.0
+        self._until = 0.0
+
+    def add(self, now: float, seconds: float, mark: object) -> float:
+        """The time in all, after an attempt that took `seconds` has ended at `now`, none of them counted twice.
+
+        `mark` is another one after each answer; what was counted before it is forgotten. The first attempt after it
+        adds nothing: the answer may have come while it ran.
+        """
+        if mark == self._mark:
+            self._seconds += min(seconds, now - self._until)
+        else:
+            self._mark, self._seconds = mark, 0.0
+        self._until = now
+        return self._seconds

@@ -14,6 +14,8 @@ class Window(Protocol):
     """The calls that count: how many, how many of them failed, how many were slow, how many failed in a row at last."""
 
     row: int
+    total: int
+    """All that ever ended; less the row, it is another number after each answer."""
 
     @property
     def calls(self) -> int: ...
@@ -57,15 +59,16 @@ class CountWindow:
 class TimeWindow:
     """The calls of the last `seconds`, to a tenth of them."""
 
-    __slots__ = ("_buckets", "_now", "_width", "calls", "failures", "row", "slow")
+    __slots__ = ("_buckets", "_now", "_width", "calls", "failures", "row", "slow", "total")
 
     def __init__(self, seconds: float) -> None:
         self._width = seconds / BUCKETS
         self._buckets: deque[list[int]] = deque(maxlen=BUCKETS)
         self._now = 0
-        self.calls = self.failures = self.slow = self.row = 0
+        self.total = self.calls = self.failures = self.slow = self.row = 0
 
     def add(self, now: float, *, failed: bool, slow: bool) -> None:
+        self.total += 1
         self.row = self.row + 1 if failed else 0
         bucket = self._bucket(int(now / self._width))
         bucket[0] += 1
