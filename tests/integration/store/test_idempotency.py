@@ -169,6 +169,18 @@ async def test_an_expired_lease_goes_to_the_next_and_the_late_holder_is_fenced_o
         await store.commit([complete(b"late", now=134.0, fence=late)])
 
 
+async def test_a_lease_that_has_ended_outlives_the_sweeper_so_that_its_late_holder_is_fenced_off(store: Store) -> None:
+    late = await lease(store, now=100.0, until=130.0)
+
+    assert await idempotency.expired(store, 131.0, 10) is None
+    await store.commit([idempotency.sweep(131.0)])
+    next_holder = await lease(store, now=132.0, until=160.0)
+
+    with pytest.raises(LeaseLost):
+        await store.commit([complete(b"late", now=133.0, fence=late)])
+    assert next_holder == late + 1
+
+
 async def test_of_those_who_take_over_one_succeeds(store: Store) -> None:
     await lease(store, now=100.0, until=130.0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from laneway.errors import Aborted
+from laneway.errors import Aborted, FailedPrecondition
 from tests.fixtures.shelf import Shelf
 
 
@@ -75,6 +75,33 @@ async def test_one_that_goes_away_while_the_effect_of_an_exclusive_call_is_commi
     assert refused.value.reason == "LEASE_HELD"
     again = await shelf.call("Charge", request_id="k")
     assert (again.replayed, again.message.text, charges) == (True, "run 1", ["k"])
+
+
+async def test_one_that_goes_away_while_a_declared_error_is_committed_leaves_it_kept(
+    shelf: Shelf, around: Callable[..., None]
+) -> None:
+    runs, committing, goes_on = [], asyncio.Event(), asyncio.Event()
+
+    async def put(request: Any, call: Any) -> Any:
+        runs.append(request.request_id)
+        raise FailedPrecondition("the shelf is full", reason="SHELF_FULL")
+
+    async def held(commit: Callable[..., Any], writes: Any) -> None:
+        committing.set()
+        await goes_on.wait()
+        await commit(writes)
+
+    shelf.handle("Put", put)
+    around(1, held)
+    call = asyncio.create_task(shelf.call("Put", request_id="k"))
+    await committing.wait()
+    call.cancel()
+    await asyncio.sleep(0)  # it hears of it
+    goes_on.set()
+    await asyncio.gather(call, return_exceptions=True)
+    with pytest.raises(FailedPrecondition, match="the shelf is full"):
+        await shelf.call("Put", request_id="k")
+    assert runs == ["k"]
 
 
 async def test_one_that_goes_away_while_its_lease_is_committed_does_not_keep_it(

@@ -11,7 +11,7 @@ from laneway.errors import ConfigurationError, FailedPrecondition, Internal, Inv
 from laneway.lanes.fingerprint import fingerprint
 from laneway.lanes.retention import Retention
 from laneway.resilience.retry import exhausted
-from laneway.store import idempotency
+from laneway.store import idempotency, inbox, leases, operations
 from tests.fixtures.protos import service_of
 from tests.fixtures.shelf import Shelf
 
@@ -149,6 +149,35 @@ async def test_a_newer_schema_replays_what_an_older_one_has_kept(shelf: Shelf, r
     assert answer.message.SerializeToString() != put.output(text="kept").SerializeToString(), "nothing of it is lost"
 
 
+async def test_a_message_whose_key_was_used_by_a_synchronous_call_ends_with_that_calls_reply(shelf: Shelf) -> None:
+    runs = []
+
+    async def store(request: Any, call: Any) -> Any:
+        runs.append(call.lane)
+        return shelf.reply("stored")
+
+    shelf.handle("Store", store)
+    await shelf.call("Store", request_id="k", name="book")
+    await shelf.deliver("Store", "m1", request_id="k", name="book")
+    operation = await operations.get(shelf.store, "m1")
+    assert operation is not None
+    assert (operation.done, operation.reply) == (True, shelf.reply("stored").SerializeToString())
+    assert await inbox.seen(shelf.store, "m1")
+    assert len(runs) == 1
+
+
+async def test_a_key_with_a_kept_error_is_refused_to_another_payload_like_any_other(shelf: Shelf) -> None:
+    async def put(request: Any, call: Any) -> Any:
+        raise FailedPrecondition("the shelf is full", reason="SHELF_FULL")
+
+    shelf.handle("Put", put)
+    with pytest.raises(FailedPrecondition):
+        await shelf.call("Put", request_id="k", name="book")
+    with pytest.raises(InvalidArgument) as refused:
+        await shelf.call("Put", request_id="k", name="lamp")
+    assert refused.value.reason == "IDEMPOTENCY_KEY_REUSED"
+
+
 async def test_a_reply_of_another_type_is_neither_garbled_nor_made_again(shelf: Shelf, runs: list[Any]) -> None:
     await keep(shelf, "k", reply=b"", reply_type="test.shelf.v1.OldReply")
     with pytest.raises(Internal, match=r"has been carried out, and its reply is a test\.shelf\.v1\.OldReply"):
@@ -201,6 +230,30 @@ async def test_the_sweeper_deletes_what_has_expired_and_only_one_sweeps(
         await idempotency.find(shelf.store, idempotency.Key("", "", put, key), now=0.0) for key in ("0", "4", "new")
     ]
     assert [record is not None for record in found] == [False, False, True]
+
+
+async def test_a_sweeper_leaves_the_rows_alone_while_anothers_turn_lasts(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("laneway.lanes.retention.EVERY", 0.0)
+    await leases.acquire(shelf.store, "retention", "one", now=shelf.clock.now, until=shelf.clock.now + 3)
+    begins = asyncio.get_running_loop().create_future()
+
+    def later_each_time() -> float:
+        shelf.clock.now += 1
+        return shelf.clock.now
+
+    async def sweep() -> None:
+        begins.set_result(shelf.clock.now)
+        await asyncio.Event().wait()
+
+    end_of_turn = shelf.clock.now + 3
+    other = Retention(shelf.store, holder="other", keep_operations=60, clock=later_each_time)
+    monkeypatch.setattr(other, "sweep", sweep)
+    running = asyncio.create_task(other.run())
+    async with asyncio.timeout(5):
+        assert await begins == end_of_turn
+    running.cancel()
 
 
 async def test_the_sweeper_goes_on_after_the_database_was_away(
