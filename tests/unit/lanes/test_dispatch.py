@@ -16,7 +16,7 @@ from laneway.errors import (
     Unimplemented,
 )
 from laneway.lanes.dispatch import Arrival
-from laneway.store import inbox, operations
+from laneway.store import VersionConflict, inbox, operations
 from laneway.store.events import read_stream
 
 
@@ -170,9 +170,26 @@ async def test_a_conflict_of_versions_runs_the_handler_again(shelf) -> None:
     assert versions == [0, 1]
 
 
-async def test_endless_conflicts_end_as_aborted(shelf) -> None:
-    from laneway.store import VersionConflict
+async def test_an_effect_outside_has_one_key_in_every_run_of_a_call_without_a_key(shelf) -> None:
+    charged, derived = [], []
 
+    async def peek(request, call):
+        async with call.outside("charge the card") as key:
+            charged.append(key)
+        derived.append(call.derive_key("a call further down"))
+        if len(charged) < 3:
+            raise VersionConflict("again")
+        return shelf.reply("done")
+
+    shelf.handle("Peek", peek)
+    await shelf.call("Peek")
+    assert len(charged) == 3
+    assert (len(set(charged)), len(set(derived))) == (1, 1)
+    await shelf.call("Peek")
+    assert charged[3] != charged[0], "another call is another effect"
+
+
+async def test_endless_conflicts_end_as_aborted(shelf) -> None:
     async def put(request, call):
         raise VersionConflict("again")
 

@@ -110,6 +110,13 @@ class Facts:
     identity: Identity = ANONYMOUS
     report: Callable[[system_pb2.Progress], None] | None = None
     """Takes what a queued call says of its progress; None where nobody asks."""
+    arrival: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Names this arrival of a call that nothing else names: a rerun after a conflict is still the same call."""
+
+    @property
+    def root(self) -> str:
+        """What the keys of calls further down are derived from."""
+        return self.key or self.message_id or self.arrival
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,7 +336,10 @@ class Call:
 
     @asynccontextmanager
     async def outside(self, name: str, *, lane: str = "outside") -> AsyncIterator[str]:
-        """An effect outside the database: gives its stable key, the same in every run of this call."""
+        """An effect outside the database: gives its stable key, the same in every run of this call.
+
+        A repetition of the call by its caller is this call only if it has a key of its own, or is a message.
+        """
         self.require_no_transaction(name)
         key = self.derive_key(name)
         with self._surroundings.tracing.span(name, SpanKind.CLIENT, {"laneway.lane": lane}):
@@ -365,7 +375,7 @@ class Call:
     def derive_key(self, step: str) -> str:
         """The key of a call further down: the same whenever this call is repeated.
 
-        Without a key of its own, this call will not be repeated under it, and a random key serves.
+        Nobody can repeat a call without a key of its own; its keys are the same in its own reruns.
         """
         if step in self._steps:
             raise FailedPrecondition(
@@ -373,12 +383,9 @@ class Call:
                 reason="STEP_NOT_UNIQUE",
             )
         self._steps.add(step)
-        root = self.facts.key or self.facts.message_id
-        if root is None:
-            return str(uuid.uuid4())
         # Another principal's call under the same key is another call, also to those who know no principals.
         whose = "" if self.identity == ANONYMOUS else f"{self.identity.tenant}\0{self.identity.principal or ''}\0"
-        digest = hashlib.sha256(f"{whose}{root}\0{self.method.full_name}\0{step}".encode()).digest()
+        digest = hashlib.sha256(f"{whose}{self.facts.root}\0{self.method.full_name}\0{step}".encode()).digest()
         return str(uuid.UUID(bytes=digest[:16], version=4))
 
     def _append(self, stream: str, expected: int, events: Sequence[Message]) -> None:
