@@ -177,6 +177,20 @@ async def test_a_repeated_key_is_answered_as_replayed(shelf: Shelf) -> None:
     assert (first.replayed, again.replayed) == (False, True)
 
 
+async def test_a_declared_error_that_is_repeated_is_told_as_replayed(shelf: Shelf) -> None:
+    async def put(request: Any, call: Call) -> Any:
+        raise FailedPrecondition("the shelf is full", reason="SHELF_FULL")
+
+    shelf.handle("Put", put)
+    async with serving(shelf) as transport:
+        request, told = shelf.request("Put", request_id="k"), []
+        for _ in range(2):
+            with pytest.raises(FailedPrecondition) as raised:
+                await transport.unary(shelf.method("Put"), request, {}, 5)
+            told.append((raised.value.reason, raised.value.replayed))
+    assert told == [("SHELF_FULL", False), ("SHELF_FULL", True)]
+
+
 async def test_a_subscription_is_not_served(shelf: Shelf) -> None:
     async with serving(shelf) as transport:
         with pytest.raises(Unimplemented):

@@ -12,7 +12,7 @@ import pytest
 
 from laneway.call import Call, Identity, Surroundings
 from laneway.contract.model import Contract
-from laneway.errors import PermissionDenied, Unauthenticated
+from laneway.errors import FailedPrecondition, PermissionDenied, Unauthenticated
 from laneway.lanes.dispatch import Dispatcher
 from laneway.lanes.grpc.channel import GrpcTransport
 from laneway.lanes.grpc.server import GrpcServer
@@ -28,7 +28,7 @@ BODY = """
 service Shelf {
   rpc Put(Request) returns (Reply) {
     option (google.api.http) = {post: "/v1/puts" body: "*"};
-    option (laneway.v1.call) = {idempotency {key: "request_id"}};
+    option (laneway.v1.call) = {idempotency {key: "request_id"} errors: "SHELF_FULL"};
   }
   rpc Charge(Request) returns (Reply) {
     option (google.api.http) = {post: "/v1/charges" body: "*"};
@@ -70,6 +70,8 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
 
     async def put(request: Any, call: Call) -> Any:
         edge.runs.append(call.identity)
+        if request.name == "one too many":
+            raise FailedPrecondition("the shelf is full", reason="SHELF_FULL")
         call.answer_with("ETag", f'"{len(edge.runs)}"')
         call.degrade("only half")
         return reply(text=f"run {len(edge.runs)}")
@@ -123,6 +125,13 @@ async def test_a_repetition_is_replayed_and_says_so_with_the_first_answers_heade
         assert (answer.status_code, answer.json()) == (200, {"text": "run 1"})
         assert (answer.headers["etag"], answer.headers["laneway-degraded"]) == ('"1"', "only half")
     assert len(edge.runs) == 1
+
+
+async def test_a_declared_error_is_repeated_like_an_answer_and_says_so(edge: Edge) -> None:
+    first, again = [await edge.post("/v1/puts", key="k", name="one too many") for _ in range(2)]
+    assert (first.status_code, reason(first), first.json()) == (400, "SHELF_FULL", again.json())
+    marks = [answer.headers.get("idempotent-replayed") for answer in (first, again)]
+    assert (marks, len(edge.runs)) == ([None, "true"], 1)
 
 
 async def test_the_quoted_and_the_bare_form_are_one_key(edge: Edge) -> None:

@@ -69,6 +69,14 @@ async def test_the_owner_sees_how_it_stands_waits_and_forgets() -> None:
     assert gone == [200, 404]
 
 
+async def test_a_start_that_is_repeated_names_the_same_place_and_says_so() -> None:
+    async with edge() as (http, _):
+        headers = {"Idempotency-Key": "k", "Prefer": "respond-async"}
+        first, again = [await http.post("/v1/orders", json=ORDER, headers=headers) for _ in range(2)]
+    assert (first.status_code, first.headers["location"]) == (again.status_code, again.headers["location"])
+    assert [answer.headers.get("idempotent-replayed") for answer in (first, again)] == [None, "true"]
+
+
 async def test_what_is_cancelled_ends_so() -> None:
     async with edge() as (http, world):
         at, ann = await started(http), _as("ann")

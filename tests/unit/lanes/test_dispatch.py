@@ -129,11 +129,23 @@ async def test_a_declared_error_is_an_answer_and_is_replayed(shelf) -> None:
         raise FailedPrecondition("the shelf is full", reason="SHELF_FULL")
 
     shelf.handle("Put", put)
-    for _ in range(2):
+    for is_repeated in (False, True):
         with pytest.raises(FailedPrecondition, match="the shelf is full") as raised:
             await shelf.call("Put", request_id="k")
-        assert raised.value.reason == "SHELF_FULL"
+        assert (raised.value.reason, raised.value.replayed) == ("SHELF_FULL", is_repeated)
     assert len(runs) == 1
+
+
+async def test_an_error_that_a_callee_has_repeated_is_no_repetition_of_its_caller(shelf) -> None:
+    async def put(request, call):
+        error = FailedPrecondition("the shelf is full", reason="SHELF_FULL")
+        error.replayed = True
+        raise error
+
+    shelf.handle("Put", put)
+    with pytest.raises(FailedPrecondition) as raised:
+        await shelf.call("Put", request_id="k")
+    assert not raised.value.replayed
 
 
 async def test_an_error_that_is_no_answer_is_never_stored(shelf) -> None:

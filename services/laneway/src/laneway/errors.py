@@ -60,7 +60,8 @@ class LanewayError(Exception):
     """An error that crosses lanes.
 
     `message` is for people; `reason` and `metadata` are for programs; `retry_after` (seconds) tells a caller
-    when trying again makes sense; `violations` name the fields that are wrong.
+    when trying again makes sense; `violations` name the fields that are wrong. `replayed` is what an earlier call with
+    the same idempotency key was told.
     """
 
     code: ClassVar[Code] = Code.UNKNOWN
@@ -80,6 +81,7 @@ class LanewayError(Exception):
         self.metadata = dict(metadata or {})
         self.retry_after = retry_after
         self.violations = tuple(violations)
+        self.replayed = False
 
     @property
     def transient(self) -> bool:

@@ -313,6 +313,7 @@ class Dispatcher:
             return None
         self._metrics.replayed(claim.method.full_name)
         if isinstance(outcome, LanewayError):
+            outcome.replayed = True
             raise outcome
         # A message whose key was used by a synchronous call ends with that call's reply.
         await self._store.commit(self._delivered(facts, outcome.message))
@@ -355,6 +356,7 @@ class Dispatcher:
             await self._commit(call, [*self._kept(claim, reply, call), *self._delivered(facts, reply)])
         except LanewayError as error:
             await call.rollback()  # its locks would keep the answer's own commit waiting
+            error.replayed = False  # a callee's answer may be a repetition; this call's is none
             if claim is not None and self._claims is not None and _answers(claim.method, error):
                 await whole(asyncio.create_task(self._store.commit([self._claims.failed(claim, error)])))
             raise

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from laneway.contract.model import Method
 from laneway.contract.policy import Fallback as FallbackPolicy
 from laneway.errors import FailedPrecondition, LanewayError
+from laneway.lanes.started import Started
 from laneway.lanes.transport import Answer
 from laneway.resilience.fallback import LastGood
 from laneway.telemetry import names
@@ -25,9 +26,9 @@ Lesser = Callable[[Exception], Awaitable[Answer]]
 
 
 class Enqueue(Protocol):
-    """Queues the call; gives its operation's name."""
+    """Queues the call; gives its operation."""
 
-    def __call__(self) -> Awaitable[str]: ...
+    def __call__(self) -> Awaitable[Started[Message]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,12 @@ class Fallbacks:
         return Answer(message=message, degraded=f"{question.method.owner}: {_cause(error)}")
 
     async def _queued(self, question: Question, enqueue: Enqueue) -> Answer:
-        operation = await enqueue()
+        started = await enqueue()
         return Answer(
-            message=question.method.output(), degraded=f"{question.method.owner}: queued", operation=operation
+            message=question.method.output(),
+            replayed=started.replayed,
+            degraded=f"{question.method.owner}: queued",
+            operation=started.name,
         )
 
     async def _remembered(self, question: Question, max_age: float, error: Exception) -> Answer:

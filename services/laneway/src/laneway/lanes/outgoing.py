@@ -91,9 +91,9 @@ class Lanes:
         question = lesser = None
         if fallback is not None or policy.fallback is not None:
 
-            async def enqueue() -> str:
+            async def enqueue() -> Started[Message]:
                 left = deadline - self._monotonic()
-                return (await self._start(method, request, caller, who, key=key, timeout=left)).name
+                return await self._start(method, request, caller, who, key=key, timeout=left)
 
             question = Question(method, request, who)
             lesser = self._fallbacks.of(question, policy.fallback, own=fallback, enqueue=enqueue)
@@ -241,7 +241,7 @@ class Lanes:
         key = key or str(uuid.uuid4())
         answer = await self.call(START.at(method.owner), start, key=key, timeout=timeout, identity=who)
         operation = cast(operations_pb2.Operation, answer.message)
-        return Started(operation.name, method, Operations(self, who))
+        return Started(operation.name, method, Operations(self, who), answer.replayed)
 
     def _deadline(self, policy: Policy, timeout: float | None, caller: Call | None) -> float:
         granted = policy.granted(timeout)

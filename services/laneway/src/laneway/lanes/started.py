@@ -122,11 +122,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Started(Generic[Res]):
-    """A queued call that was accepted: its operation."""
+    """A queued call that was accepted: its operation. `replayed`: an earlier call with the same key has queued it."""
 
     name: str
     method: Method
     operations: Operations
+    replayed: bool = False
 
     async def result(self, *, timeout: float) -> Res:
         """Wait for the answer, at most `timeout` seconds.

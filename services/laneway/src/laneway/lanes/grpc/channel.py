@@ -173,9 +173,11 @@ def _headers(metadata: Any) -> dict[str, str]:
 
 
 def _error(error: grpc.aio.AioRpcError, method: Method) -> LanewayError:
-    for key, value in error.trailing_metadata() or ():
-        if key == STATUS_DETAILS and isinstance(value, bytes):
-            return error_from(Status.FromString(value))
+    trailers = dict(error.trailing_metadata() or ())
+    if isinstance(status := trailers.get(STATUS_DETAILS), bytes):
+        told = error_from(Status.FromString(status))
+        told.replayed = trailers.get(names.REPLAYED) == "true"
+        return told
     code: int = error.code().value[0]
     details = error.details() or f"{method.full_name} failed."
     if error.code() is grpc.StatusCode.UNAVAILABLE:

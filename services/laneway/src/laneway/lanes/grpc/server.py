@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 LIVENESS = "liveness"
 """The name under which health says that the loop turns; the others say whether calls are taken."""
 
+_REPLAYED = ((names.REPLAYED, "true"),)
+
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 SETTLING = 0.02
@@ -189,7 +191,7 @@ def _attempt(value: str) -> int:
 def _trailers(answer: Answer) -> tuple[tuple[str, str], ...]:
     # A reason is for people and may be of any script; metadata is ASCII.
     degraded = () if answer.degraded is None else ((names.DEGRADED, quote(answer.degraded, safe=names.PRINTABLE)),)
-    replayed = ((names.REPLAYED, "true"),) if answer.replayed else ()
+    replayed = _REPLAYED if answer.replayed else ()
     return (*degraded, *replayed, *answer.headers.items())
 
 
@@ -197,5 +199,7 @@ async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: Exception
     status = status_of(error)
     if not isinstance(error, LanewayError):
         log.error("call failed", exc_info=error, extra={"method": method.full_name})
-    await context.abort(_CODES[status.code], status.message, ((STATUS_DETAILS, status.SerializeToString()),))
+    replayed = _REPLAYED if isinstance(error, LanewayError) and error.replayed else ()
+    trailers = ((STATUS_DETAILS, status.SerializeToString()), *replayed)
+    await context.abort(_CODES[status.code], status.message, trailers)
     raise AssertionError("abort raises")

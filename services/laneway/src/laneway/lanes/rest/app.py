@@ -230,9 +230,7 @@ class Transcoder:
 
     async def _call(self, binding: Binding, message: Message, request: Incoming, who: Identity) -> Reply:
         answer = await self._lanes.call(binding.method, message, key=request.key, timeout=request.timeout, identity=who)
-        headers = {**answer.headers, **_degraded(answer.degraded)}
-        if answer.replayed:
-            headers["Idempotent-Replayed"] = "true"
+        headers = {**answer.headers, **_degraded(answer.degraded), **_marked(answer.replayed)}
         if answer.operation is not None:  # its fallback has queued it
             return _accepted(answer.operation, headers)
         body, media = binding.answer(answer.message)
@@ -240,7 +238,7 @@ class Transcoder:
 
     async def _start(self, method: Method, message: Message, request: Incoming, who: Identity) -> Reply:
         started = await self._lanes.start(method, message, key=request.key, timeout=request.timeout, identity=who)
-        return _accepted(started.name, {"Preference-Applied": "respond-async"})
+        return _accepted(started.name, {"Preference-Applied": "respond-async", **_marked(started.replayed)})
 
     async def _stream(self, binding: Binding, message: Message, request: Incoming, who: Identity) -> Streamed:
         last_id, cursor = request.header(b"last-event-id"), cursor_of(binding.method)
@@ -271,7 +269,7 @@ class Transcoder:
         return Reply(*match.binding.answer(answer))
 
     def _failed(self, error: Exception, route: str, span: Span) -> Reply:
-        reply = failure(error)
+        reply = failure(error, _marked(isinstance(error, LanewayError) and error.replayed))
         code = error.code if isinstance(error, LanewayError) else Code.INTERNAL
         span.set_attribute("error.type", code.name)
         if reply.status >= 500:
@@ -287,6 +285,10 @@ async def _first(replies: AsyncGenerator[Message, None]) -> Message | None:
     except BaseException:
         await replies.aclose()
         raise
+
+
+def _marked(replayed: bool) -> dict[str, str]:
+    return {"Idempotent-Replayed": "true"} if replayed else {}
 
 
 def _degraded(reason: str | None) -> dict[str, str]:

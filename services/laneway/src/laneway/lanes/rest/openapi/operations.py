@@ -1,7 +1,6 @@
 """One binding of a method as an operation: its parameters, its body, and everything that it answers."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
@@ -143,17 +142,24 @@ def _answers(binding: Binding, schemas: Schemas) -> Schema:
     if method.policy.queue is not None:
         where = {"Location": {"description": "Where the answer will be.", "schema": {"type": "string"}}}
         said = "It is accepted, and will be done."
-        answers["202"] = {"description": said, "headers": where, "content": _json(_reference(OPERATION))}
+        headers = {**where, **_mark(method)}
+        answers["202"] = {"description": said, "headers": headers, "content": _json(_reference(OPERATION))}
     return answers
 
 
 def _answer_headers(method: Method) -> Iterator[tuple[str, Schema]]:
     text: Schema = {"type": "string"}
     yield "traceparent", {"description": "The trace of this call.", "schema": text}
-    if method.policy.idempotency is not None:
-        replayed = "`true`: this is the answer that an earlier call with this key was given."
-        yield "Idempotent-Replayed", {"description": replayed, "schema": {"type": "string", "enum": ["true"]}}
+    yield from _mark(method).items()
     yield "Laneway-Degraded", {"description": "This is a lesser answer, and why.", "schema": text}
+
+
+def _mark(method: Method) -> Schema:
+    """What a repetition is told by."""
+    if method.policy.idempotency is None:
+        return {}
+    replayed = "`true`: this is the answer that an earlier call with this key was given."
+    return {"Idempotent-Replayed": {"description": replayed, "schema": {"type": "string", "enum": ["true"]}}}
 
 
 def _content(binding: Binding, schemas: Schemas) -> Schema:
@@ -177,13 +183,18 @@ def _failures(binding: Binding) -> Schema:
     if method.policy.idempotency is None:
         absent.add(422)
     texts = {**_ERRORS, **(_BODY_ERRORS if binding.whole or binding.body is not None else {})}
-    failures = {str(status): _failure(text, status) for status, text in sorted(texts.items()) if status not in absent}
-    return {**failures, "default": _failure("What went wrong.", 0)}
+    kept = _mark(method) if method.policy.errors else {}
+    failures = {
+        str(status): _failure(text, status, kept) for status, text in sorted(texts.items()) if status not in absent
+    }
+    return {**failures, "default": _failure("What went wrong.", 0, kept)}
 
 
-def _failure(text: str, status: int) -> Schema:
-    headers: dict[str, Any] = {"headers": _RETRY} if status in _RETRIED else {}
-    return {"description": text, **headers, "content": _json(_reference(ERROR))}
+def _failure(text: str, status: int, kept: Schema | None = None) -> Schema:
+    """`kept` are the headers of an error that is kept like an answer."""
+    headers = {**(_RETRY if status in _RETRIED else {}), **(kept or {})}
+    told = {"headers": headers} if headers else {}
+    return {"description": text, **told, "content": _json(_reference(ERROR))}
 
 
 def _json(schema: Schema) -> Schema:
