@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from laneway.cli.load import UNPROTECTED, Load, Outcome, Second, _mirror, _tell, surroundings
+from laneway.cli.load import UNPROTECTED, WAITING, Load, Outcome, Second, _mirror, _tell, surroundings
 from laneway.contract.layers import built_in
 from laneway.contract.policy import BreakerMode
 from laneway.contract.tuning import Layers
 from laneway.lanes.everywhere import GET_OPERATION
+from tests.fixtures.shelf import Clock
 
 
 async def test_callers_come_whether_or_not_those_before_them_were_answered(
@@ -27,17 +28,50 @@ async def test_callers_come_whether_or_not_those_before_them_were_answered(
         await all_here.wait()
         return "degraded" if arrived % 2 else "ok"
 
-    load = Load(call, rate=20)
+    load = Load(call, rate=20, seconds=1)
     async with asyncio.timeout(30):
-        await asyncio.gather(load.run(1.0), _tell([load], 1, as_json=True))
+        await asyncio.gather(load.run(), _tell([load], 1, as_json=True))
     told = json.loads(capsys.readouterr().out)
     assert told["second"] == 1
-    assert sum(told["protected"][outcome.value] for outcome in Outcome) == 20
+    assert sum(told["protected"][fact] for fact in (*(outcome.value for outcome in Outcome), WAITING)) == 20
     assert told["protected"]["p99_ms"] >= told["protected"]["p50_ms"] > 0
 
 
 def test_a_second_without_calls_says_so() -> None:
-    assert Second().facts() == {"ok": 0, "degraded": 0, "failed": 0, "p50_ms": 0.0, "p99_ms": 0.0}
+    nothing = {"ok": 0, "degraded": 0, "failed": 0, "waiting": 0, "p50_ms": 0.0, "p99_ms": 0.0}
+    assert Second().facts(5.0) == nothing
+
+
+async def test_a_call_that_comes_late_counts_in_the_second_in_which_it_was_due_with_its_wait() -> None:
+    clock = Clock()
+
+    async def call() -> str:
+        clock.now = max(clock.now, begin + 3.0)  # at the first, the machine stands still
+        return "ok"
+
+    begin = clock.now
+    load = Load(call, rate=8, seconds=3, clock=clock)
+    await load.run()
+    told = [load.told(number) for number in range(3)]
+    assert [second["ok"] for second in told] == [8, 8, 8]
+    assert [second["p99_ms"] for second in told] == [3000, 2000, 1000]
+
+
+async def test_a_call_that_has_not_ended_is_told_with_what_it_has_waited() -> None:
+    clock, goes_on = Clock(), asyncio.Event()
+
+    async def call() -> str:
+        await goes_on.wait()
+        return "ok"
+
+    load = Load(call, rate=1, seconds=1, clock=clock)
+    running = asyncio.create_task(load.run())
+    clock.now += 4
+    waits = load.told(0)
+    goes_on.set()
+    await running
+    assert (waits["ok"], waits["waiting"], waits["p50_ms"]) == (0, 1, 4000)
+    assert (load.told(0)["ok"], load.told(0)["waiting"]) == (1, 0)
 
 
 def test_the_unprotected_policy_switches_off_what_it_is_about() -> None:

@@ -1,5 +1,7 @@
 """`laneway load`: callers that come whether or not those before them were answered, and what became of them.
 
+A call counts from when it was due: what a late caller, or one that is not answered yet, has waited is in the figures.
+
 `--unprotected` drives the same services without breakers, limits and retry budgets beside them, with the same faults.
 What a call is, an installed distribution says (entry-point group `laneway.loads`).
 """
@@ -7,14 +9,15 @@ What a call is, an installed distribution says (entry-point group `laneway.loads
 import asyncio
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -42,7 +45,10 @@ UP_WITHIN = 90.0
 """Seconds for the second set of services to be up."""
 
 LATE = 2
-"""Seconds after which what began in one is told: by then it has mostly ended."""
+"""Seconds after which what was due in one is told: by then it has mostly ended, and what has not, waits."""
+
+
+WAITING = "waiting"
 
 
 class Outcome(Enum):
@@ -55,52 +61,58 @@ class Outcome(Enum):
 
 @dataclass(slots=True)
 class Second:
-    """The calls that began in one second."""
+    """The calls that were due in one second."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
+    waiting: set[float] = field(default_factory=set)
+    """When each was due that has not ended."""
 
-    def ended(self, outcome: Outcome, seconds: float) -> None:
+    def ended(self, outcome: Outcome, due: float, now: float) -> None:
         """One of them has."""
+        self.waiting.remove(due)
         self.outcomes[outcome] += 1
-        self.latencies.append(seconds)
+        self.latencies.append(now - due)
 
-    def percentile(self, share: float) -> float:
-        """Milliseconds within which this share of them ended."""
-        return percentile(self.latencies, share)
-
-    def facts(self) -> dict[str, float]:
-        """What is told of it."""
+    def facts(self, now: float) -> dict[str, float]:
+        """What is told of it; a call that has not ended has taken as long as it waits."""
+        waited = [*self.latencies, *(now - due for due in self.waiting)]
         counts: dict[str, float] = {outcome.value: self.outcomes[outcome] for outcome in Outcome}
-        return {**counts, "p50_ms": round(self.percentile(0.5), 1), "p99_ms": round(self.percentile(0.99), 1)}
+        shares = {"p50_ms": round(percentile(waited, 0.5), 1), "p99_ms": round(percentile(waited, 0.99), 1)}
+        return {**counts, WAITING: len(self.waiting), **shares}
 
 
 class Load:
-    """Drives one set of services."""
+    """Drives one set of services, with calls that are due at the rate, for so many seconds from now."""
 
-    def __init__(self, caller: Caller, rate: float) -> None:
+    def __init__(
+        self, caller: Caller, rate: float, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._caller = caller
-        self._pause = 1 / rate
-        self._begin = time.monotonic()
-        self._seconds: dict[int, Second] = {}
+        self._clock = clock
+        self._begin = begin = clock()
+        self._dues = [begin + number / rate for number in range(math.ceil(seconds * rate))]
+        self._seconds: defaultdict[int, Second] = defaultdict(Second)
+        for due in self._dues:  # known before they come: a call that is late is not missing
+            self._of(due).waiting.add(due)
 
-    async def run(self, seconds: float) -> None:
-        """Come at the rate, for so long; return when the last call has ended."""
-        due, until = self._begin, self._begin + seconds
+    async def run(self) -> None:
+        """Come when they are due; return when the last call has ended."""
         async with asyncio.TaskGroup() as calls:
-            while due < until:
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-                calls.create_task(self._call())
-                due += self._pause
+            for due in self._dues:
+                await asyncio.sleep(max(0.0, due - self._clock()))
+                calls.create_task(self._call(due))
 
-    def second(self, number: int) -> Second:
-        """What began in a second, counted from the first."""
-        return self._seconds.setdefault(number, Second())
+    def told(self, number: int) -> dict[str, float]:
+        """What became by now of the calls that were due in a second, counted from the first."""
+        return self._seconds[number].facts(self._clock())
 
-    async def _call(self) -> None:
-        begin = time.monotonic()
+    async def _call(self, due: float) -> None:
         outcome = Outcome(await self._caller())
-        self.second(int(begin - self._begin)).ended(outcome, time.monotonic() - begin)
+        self._of(due).ended(outcome, due, self._clock())
+
+    def _of(self, due: float) -> Second:
+        return self._seconds[int(due - self._begin)]
 
 
 async def run_load(data: Path, *, rate: float, seconds: float, unprotected: bool, as_json: bool) -> None:
@@ -119,11 +131,11 @@ async def run_load(data: Path, *, rate: float, seconds: float, unprotected: bool
             print("starting the same services without breakers beside these", file=sys.stderr)
             folders.append(await stack.enter_async_context(_beside(data)))
             callers.append(await stack.enter_async_context(make(_door(folders[1]))))
-        loads = [Load(caller, rate) for caller in callers]
+        loads = [Load(caller, rate, seconds) for caller in callers]
         _say_columns(as_json, len(loads))
         telling = asyncio.create_task(_tell(loads, int(seconds), as_json=as_json))
         stack.callback(telling.cancel)
-        await asyncio.gather(*(load.run(seconds) for load in loads))
+        await asyncio.gather(*(load.run() for load in loads))
         await telling
 
 
@@ -137,7 +149,7 @@ def _door(data: Path) -> str:
 async def _tell(loads: Sequence[Load], seconds: int, *, as_json: bool) -> None:
     for number in range(seconds):
         await asyncio.sleep(1.0 if number else 1.0 + LATE)
-        told = [load.second(number).facts() for load in loads]
+        told = [load.told(number) for load in loads]
         if as_json:
             names = ("protected", "unprotected")
             print(json.dumps({"second": number + 1, **dict(zip(names, told, strict=False))}), flush=True)
@@ -146,16 +158,15 @@ async def _tell(loads: Sequence[Load], seconds: int, *, as_json: bool) -> None:
 
 
 def _columns(facts: dict[str, float]) -> str:
-    counts = "".join(f"{facts[outcome.value]:>9.0f}" for outcome in Outcome)
-    return f"{counts}{facts['p50_ms']:>9.0f}{facts['p99_ms']:>9.0f}"
+    return "".join(f"{fact:>9.0f}" for fact in facts.values())
 
 
 def _say_columns(as_json: bool, count: int) -> None:
     if as_json:
         return
-    names = "".join(f"{name:>9}" for name in (*(outcome.value for outcome in Outcome), "p50 ms", "p99 ms"))
+    names = "".join(f"{name.replace('_', ' '):>9}" for name in Second().facts(0.0))
     if count > 1:
-        print(f"{'':>5}  {'as they are':>45}   │ {'without breakers':>45}")
+        print(f"{'':>5}  {'as they are':>{len(names)}}   │ {'without breakers':>{len(names)}}")
     print(f"{'s':>5}  " + "   │ ".join([names] * count))
 
 
