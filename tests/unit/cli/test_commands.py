@@ -35,6 +35,7 @@ def laneway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         ),
         (["up"], {"LANEWAY_BROKER": "redis://x"}, "LANEWAY_BROKER is not a setting of Laneway; the settings are"),
         (["companion", "nobody"], {}, "There is no companion `nobody`; installed are:"),
+        (["trace", ""], {}, "The trace id is empty: there was no answer, or none with a `traceparent`."),
         (["trace", "xyz"], {}, "'xyz' is no trace id: that is 32 hexadecimal digits, or the whole of a `traceparent`."),
         (["trace", "0" * 32, "--data", "/nowhere"], {}, "Nothing runs in /nowhere; start `laneway up`"),
         (["load", "--data", "/nowhere"], {}, "Nothing runs in /nowhere; start `laneway up`"),

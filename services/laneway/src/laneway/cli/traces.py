@@ -71,13 +71,17 @@ def fetch_from_jaeger(trace_id: str, url: str) -> Sequence[SpanRecord]:
             raise Unavailable(f"Jaeger at {url} answers {error.code}.") from None
         spans = []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Unavailable(f"Jaeger at {url} does not answer as one: {error}.") from None
+        raise Unavailable(
+            f"{url} does not answer as a Jaeger ({error}); name the port of its pages, forwarded by kubectl port-forward."
+        ) from None
     if not spans:
         raise NotFound(f"Jaeger at {url} knows no trace {trace_id}.")
     return sorted(spans, key=lambda span: (span.start, span.end))
 
 
 def _check(trace_id: str) -> None:
+    if not trace_id:
+        raise ConfigurationError("The trace id is empty: there was no answer, or none with a `traceparent`.")
     if not TRACE_ID.fullmatch(trace_id):
         raise ConfigurationError(
             f"{trace_id!r} is no trace id: that is 32 hexadecimal digits, or the whole of a `traceparent`."

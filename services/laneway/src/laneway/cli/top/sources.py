@@ -87,7 +87,9 @@ class Prometheus:
             with urllib.request.urlopen(f"{self._url}/api/v1/query?{query}", timeout=PATIENCE) as answer:  # noqa: S310
                 found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Unavailable(f"Prometheus at {self._url} does not answer as one: {error}.") from None
+            raise Unavailable(
+                f"{self._url} does not answer as a Prometheus ({error}); name its port, forwarded by kubectl port-forward."
+            ) from None
         return Look(at, tuple(map(_sample, found)))
 
 
