@@ -214,7 +214,7 @@ def test_prometheus_is_asked_for_now_and_a_minute_ago() -> None:
 
 
 def test_what_is_no_prometheus_is_said_in_a_sentence() -> None:
-    with serving(lambda _: b"hello") as url, pytest.raises(Unavailable, match="does not answer as one"):
+    with serving(lambda _: b"hello") as url, pytest.raises(Unavailable, match="does not answer as a Prometheus"):
         Prometheus(url).figures()
     with pytest.raises(ConfigurationError, match="no URL of a Prometheus"):
         Prometheus("localhost:9090")

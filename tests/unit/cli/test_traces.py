@@ -53,7 +53,7 @@ def test_a_trace_that_jaeger_does_not_know_is_not_found() -> None:
 
 
 def test_what_is_no_jaeger_is_said_in_a_sentence() -> None:
-    with serving(lambda _: b"<html>") as url, pytest.raises(Unavailable, match="does not answer as one"):
+    with serving(lambda _: b"<html>") as url, pytest.raises(Unavailable, match="does not answer as a Jaeger"):
         fetch_from_jaeger(TRACE_ID, url)
     with pytest.raises(Unavailable, match="does not answer"):
         fetch_from_jaeger(TRACE_ID, "http://127.0.0.1:1")
@@ -70,7 +70,7 @@ def test_a_trace_is_named_by_its_id_or_by_the_header_of_an_answer(text: str) -> 
     assert named(text) == TRACE_ID
 
 
-@pytest.mark.parametrize("text", ["", "nope", f"{TRACE_ID}00", f"00-{TRACE_ID}", "../secrets"])
+@pytest.mark.parametrize("text", ["nope", f"{TRACE_ID}00", f"00-{TRACE_ID}", "../secrets"])
 def test_what_names_no_trace_is_said_in_a_sentence(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is no trace id"):
         named(text)

@@ -72,7 +72,7 @@ def fetch_from_jaeger(trace_id: str, url: str) -> Sequence[SpanRecord]:
         spans = []
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Unavailable(
-            f"{url} does not answer as a Jaeger ({error}); name the port of its pages, forwarded by kubectl port-forward."
+            f"{url} does not answer as a Jaeger ({error}); name the port of its pages, by `kubectl port-forward`."
         ) from None
     if not spans:
         raise NotFound(f"Jaeger at {url} knows no trace {trace_id}.")

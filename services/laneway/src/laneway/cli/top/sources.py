@@ -88,7 +88,7 @@ class Prometheus:
                 found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Unavailable(
-                f"{self._url} does not answer as a Prometheus ({error}); name its port, forwarded by kubectl port-forward."
+                f"{self._url} does not answer as a Prometheus ({error}); name its port, by `kubectl port-forward`."
             ) from None
         return Look(at, tuple(map(_sample, found)))
 
