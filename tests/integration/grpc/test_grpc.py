@@ -76,6 +76,8 @@ async def wire(tmp_path: Path) -> AsyncIterator[Wire]:
         wire.entered.set()
         if request.name == "missing":
             raise NotFound("not there", reason="NO_BOOK", metadata={"book": "x"}, retry_after=1.5)
+        if request.name == "never again":
+            raise Unavailable("closed for good", retry_after=-1)
         if request.name == "crash":
             raise ValueError("secret")
         if request.name == "called off":
@@ -390,6 +392,59 @@ async def test_a_call_that_a_stopping_server_drops_is_unavailable_and_not_cancel
     assert raised.value.reason == "INTERRUPTED"
     await transport.close()
     await dropping.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("pushback", "retry_after"),
+    [
+        ("700", 0.7),
+        ("0", 0.0),
+        ("-1", -1),
+        ("-700", -1),
+        ("soon", -1),
+        ("", -1),
+        ("0.5", -1),
+        ("2147483647", 2147483.647),
+        ("2147483648", -1),
+        ("99999999999", -1),
+    ],
+)
+async def test_a_foreign_server_says_when_it_wants_the_call_again(
+    wire: Wire, pushback: str, retry_after: float
+) -> None:
+    async def busy(request: bytes, context: Any) -> None:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "busy", (("grpc-retry-pushback-ms", pushback),))
+
+    foreign = grpc.aio.server()
+    handlers = {"Put": grpc.unary_unary_rpc_method_handler(busy)}
+    foreign.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.shelf.v1.Shelf", handlers),))
+    port = foreign.add_insecure_port("127.0.0.1:0")
+    await foreign.start()
+    transport = GrpcTransport(lambda _: f"127.0.0.1:{port}")
+    with pytest.raises(Unavailable) as raised:
+        await transport.unary(wire.methods["Put"], wire.request(), {}, 5)
+    assert raised.value.retry_after == retry_after
+    await transport.close()
+    await foreign.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "pushback"), [("missing", "1500"), ("never again", "-1"), ("called off", None), ("crash", None)]
+)
+async def test_a_foreign_client_is_told_when_to_call_again(wire: Wire, name: str, pushback: str | None) -> None:
+    method = wire.methods["Put"]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{wire.server.port}") as channel:
+        call = channel.unary_unary(method.path, method.input.SerializeToString, method.output.FromString)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call(wire.request(name=name), timeout=5)
+    told = dict(raised.value.trailing_metadata() or ())
+    assert told.get("grpc-retry-pushback-ms") == pushback
+
+
+async def test_the_wish_never_to_be_called_again_crosses_whole(wire: Wire) -> None:
+    with pytest.raises(Unavailable) as raised:
+        await wire.call("never again")
+    assert raised.value.retry_after == -1
 
 
 async def test_a_handlers_own_cancelled_stays_what_it_is(wire: Wire) -> None:

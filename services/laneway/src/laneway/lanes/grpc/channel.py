@@ -16,6 +16,7 @@ from laneway.contract.model import Method
 from laneway.contract.service_config import CONNECTIONS
 from laneway.errors import FailedPrecondition, InvalidArgument, LanewayError, Unavailable, error_of
 from laneway.lanes.grpc.options import Compression, GrpcOptions
+from laneway.lanes.grpc.pushback import wish_of
 from laneway.lanes.status import error_from
 from laneway.lanes.transport import Answer
 from laneway.telemetry import names
@@ -173,6 +174,14 @@ def _headers(metadata: Any) -> dict[str, str]:
 
 
 def _error(error: grpc.aio.AioRpcError, method: Method) -> LanewayError:
+    told = _told(error, method)
+    wish = wish_of(error.trailing_metadata())
+    if wish is not None and (told.retry_after is None or wish < 0):
+        told.retry_after = wish
+    return told
+
+
+def _told(error: grpc.aio.AioRpcError, method: Method) -> LanewayError:
     trailers = dict(error.trailing_metadata() or ())
     if isinstance(status := trailers.get(STATUS_DETAILS), bytes):
         told = error_from(Status.FromString(status))

@@ -20,6 +20,7 @@ from laneway.errors import ConfigurationError, InvalidArgument, LanewayError
 from laneway.lanes.dispatch import Arrival, Dispatcher
 from laneway.lanes.grpc.channel import COMPRESSIONS, STATUS_DETAILS
 from laneway.lanes.grpc.options import GrpcOptions
+from laneway.lanes.grpc.pushback import trailers_of
 from laneway.lanes.status import status_of
 from laneway.lanes.transport import Answer
 from laneway.telemetry import names
@@ -199,7 +200,9 @@ async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: Exception
     status = status_of(error)
     if not isinstance(error, LanewayError):
         log.error("call failed", exc_info=error, extra={"method": method.full_name})
-    replayed = _REPLAYED if isinstance(error, LanewayError) and error.replayed else ()
-    trailers = ((STATUS_DETAILS, status.SerializeToString()), *replayed)
+    known = isinstance(error, LanewayError)
+    replayed = _REPLAYED if known and error.replayed else ()
+    wish = trailers_of(error.retry_after if known else None)
+    trailers = ((STATUS_DETAILS, status.SerializeToString()), *replayed, *wish)
     await context.abort(_CODES[status.code], status.message, trailers)
     raise AssertionError("abort raises")
