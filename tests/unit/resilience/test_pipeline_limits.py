@@ -1,7 +1,7 @@
 """The limit, the attempt's time and the fallback around a call."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 
 import pytest
@@ -389,3 +389,41 @@ async def test_methods_of_a_group_share_a_limit(policy, clock):
     await pipelines.of(replace(authorize, owner="orders")).call(answer, deadline=None, retryable=False)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_watchers_of_a_quiet_feed_neither_hang_nor_are_slow(build, policy, clock):
+    breaker = Breaker("feed", replace(policy, slow_call_duration=0.25), clock=clock)
+    pipeline, news = build(breaker=breaker), asyncio.Event()
+
+    async def feed():
+        await news.wait()
+        yield "news"
+
+    async def watch():
+        async with aclosing(pipeline.stream(feed)) as messages:
+            return await anext(messages)
+
+    watchers = [asyncio.ensure_future(watch()) for _ in range(20)]
+    await asyncio.sleep(0)
+    clock.now += 3600
+    late = asyncio.ensure_future(watch())
+    await asyncio.sleep(0)
+    news.set()
+    assert await asyncio.gather(*watchers, late) == ["news"] * 21
+    assert breaker.state is State.CLOSED, "twenty first messages after an hour are no slow calls"
+
+
+async def test_a_quiet_feed_that_is_probed_is_well_when_it_has_news(build, policy, clock):
+    breaker = Breaker("feed", replace(policy, slow_call_duration=0.25), clock=clock)
+    pipeline = build(breaker=breaker)
+    for _ in range(5):
+        breaker.acquire().failure()
+    clock.now += 2
+
+    async def feed():
+        clock.now += 10
+        yield "news"
+
+    for _ in range(3):
+        assert [message async for message in pipeline.stream(feed)] == ["news"]
+    assert breaker.state is State.CLOSED

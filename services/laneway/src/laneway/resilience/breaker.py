@@ -80,7 +80,8 @@ class Permit:
         return self._generation == self._breaker._generation
 
     def hold(self) -> None:
-        """The call is held up on this side: it is not the target that keeps it waiting."""
+        """The call waits for what is not the target's doing: no time of it is slow, and it does not hang."""
+        self._began = math.inf
         if self._breaker._silence is not None:
             self._breaker._silence.drop(self)
 

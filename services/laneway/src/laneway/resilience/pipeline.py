@@ -112,10 +112,12 @@ class Pipeline:
     async def stream(self, open: Callable[[], AsyncIterator[T]]) -> AsyncGenerator[T, None]:
         """Make a streaming call. The breaker decides at the first message (or the end before any).
 
-        What fails after it is not counted, nothing is tried again, and the concurrency limit does not apply: a
-        stream would hold its place for as long as it lives. Close the generator when leaving early.
+        However long that takes, it is not slow and does not hang: a feed may have no news. What fails after it is not
+        counted, nothing is tried again, and the concurrency limit does not apply: a stream would hold its place for as
+        long as it lives. Close the generator when leaving early.
         """
         permit = self._admitted(self.breaker.acquire)
+        permit.hold()
         messages: AsyncIterator[T] | None = None
         try:
             messages = open()
