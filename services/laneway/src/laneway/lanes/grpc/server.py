@@ -200,9 +200,9 @@ async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: Exception
     status = status_of(error)
     if not isinstance(error, LanewayError):
         log.error("call failed", exc_info=error, extra={"method": method.full_name})
-    known = isinstance(error, LanewayError)
-    replayed = _REPLAYED if known and error.replayed else ()
-    wish = trailers_of(error.retry_after if known else None)
+    told = error if isinstance(error, LanewayError) else None
+    replayed = _REPLAYED if told and told.replayed else ()
+    wish = trailers_of(told.retry_after if told else None)
     trailers = ((STATUS_DETAILS, status.SerializeToString()), *replayed, *wish)
     await context.abort(_CODES[status.code], status.message, trailers)
     raise AssertionError("abort raises")
