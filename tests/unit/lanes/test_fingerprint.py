@@ -78,6 +78,49 @@ def test_a_field_that_only_a_newer_schema_knows_counts_and_counts_the_same_once_
     assert not same(kept, older, older.input.FromString(blue))
 
 
+def test_nor_does_it_matter_in_which_message_of_the_request_the_newer_field_is(tmp_path: Path) -> None:
+    older, newer = (put_of(tmp_path, inner) for inner in (OLDER_INNER, f"{OLDER_INNER} optional string colour = 2;"))
+    box = {"colour": "red", "note": "n", "inside": [{"colour": "blue", "note": "m"}], "by_name": {"a": {"colour": "c"}}}
+    sent = newer.input(request_id="k", box={**box, "count": 2}).SerializeToString()
+    other = newer.input(request_id="k", box={**box, "colour": "green", "count": 2}).SerializeToString()
+    kept = fingerprint(older, older.input.FromString(sent))
+    assert same(kept, newer, newer.input.FromString(sent))
+    assert same(fingerprint(newer, newer.input.FromString(sent)), older, older.input.FromString(sent))
+    assert not same(kept, newer, newer.input.FromString(other))
+    assert not same(kept, older, older.input.FromString(other))
+
+
+OLDER_INNER = (
+    "optional string note = 3; optional int32 count = 5; repeated Box inside = 4; map<string, Box> by_name = 6;"
+)
+
+
+def put_of(folder: Path, fields: str) -> Method:
+    head = HEAD.replace("Inner inner = 4;", f"Inner inner = 4; Box box = 5; }} message Box {{ {fields}")
+    return {method.name: method for method in Contract.of([service_of(folder, BODY, head=head)])}["Put"]
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [b"\x20\x07", b"\x25abcd", b"\x21abcdefgh", b"\x9b\x06\x08\x01\x9c\x06"],
+    ids=["number", "32 bits", "64 bits", "group"],
+)
+def test_what_is_no_message_where_the_schema_has_one_counts_as_any_unknown_field(contract: Any, strange: bytes) -> None:
+    put = contract("one")["Put"]
+    sent = put.input(name="book").SerializeToString() + strange
+    kept = fingerprint(put, put.input.FromString(sent))
+    assert same(kept, put, put.input.FromString(sent))
+    assert not same(kept, put, put.input(name="book"))
+
+
+def test_what_the_version_before_has_kept_is_compared_as_it_was_made(contract: Any) -> None:
+    put = contract("one")["Put"]
+    content = put.input(name="book").SerializeToString(deterministic=True)
+    kept = f"1:{hashlib.sha256(put.full_name.encode() + bytes(1) + content).hexdigest()}"
+    assert same(kept, put, put.input(request_id="k", name="book"))
+    assert not same(kept, put, put.input(request_id="k", name="lamp"))
+
+
 def test_what_an_older_version_of_the_code_has_kept_is_compared_as_it_was_made(contract: Any) -> None:
     put = contract("one")["Put"]
     kept = hashlib.sha256(put.input(name="book").SerializeToString(deterministic=True)).hexdigest()
