@@ -78,6 +78,7 @@ def protected(target: Target) -> Call:
         breaker=Breaker("target", BREAKER),
         retry=RETRY,
         budget=RetryBudget(),
+        keeps_time=True,
         limit=Limit("target", LimitPolicy(max_concurrent=2 * SLOTS, max_waiting=32)),
     )
     return lambda: pipeline.call(target.call, deadline=time.monotonic() + DEADLINE, retryable=True)

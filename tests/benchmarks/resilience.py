@@ -69,6 +69,7 @@ def ours_whole() -> Guarded:
         breaker=Breaker("target", POLICY),
         retry=RetryPolicy(max_attempts=3, initial_backoff=0.05, max_backoff=1.0),
         budget=RetryBudget(),
+        keeps_time=True,
         limit=Limit("target", LimitPolicy(max_concurrent=256, max_waiting=256)),
     )
 

@@ -84,6 +84,7 @@ class World:
             retry=RETRY,
             budget=RetryBudget(floor=FLOOR, capacity=CAPACITY, clock=lambda: self.now),
             limit=self.limit,
+            keeps_time=True,
             clock=lambda: self.now,
             sleep=self.sleep,
             random=lambda: 0.5,

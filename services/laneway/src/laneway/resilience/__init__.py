@@ -4,12 +4,12 @@ Usable alone in any asyncio program: knows errors and policies, but no transport
 """
 
 from laneway.resilience.breaker import Breaker, Permit, State, StateListener
-from laneway.resilience.health import Health
+from laneway.resilience.health import Classify, Health
 from laneway.resilience.limit import Limit
 from laneway.resilience.pipeline import Pipeline, Pipelines
 from laneway.resilience.retry import RetryBudget, Retrying
 
 __all__ = [
-    "Breaker", "Health", "Limit", "Permit", "Pipeline", "Pipelines", "RetryBudget", "Retrying", "State",
+    "Breaker", "Classify", "Health", "Limit", "Permit", "Pipeline", "Pipelines", "RetryBudget", "Retrying", "State",
     "StateListener",
 ]  # fmt: skip

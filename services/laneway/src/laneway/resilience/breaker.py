@@ -28,7 +28,7 @@ from typing import Protocol
 from laneway.contract.policy import Breaker as BreakerPolicy
 from laneway.contract.policy import BreakerMode
 from laneway.errors import ConfigurationError, Unavailable
-from laneway.resilience.health import BREAKER_OPEN, Health
+from laneway.resilience.health import BREAKER_OPEN, Classify, Health
 from laneway.resilience.silence import Silence, Unanswered
 from laneway.resilience.window import CountWindow, TimeWindow, Window
 
@@ -138,7 +138,7 @@ class Permit:
         if error is None:
             self.success()
         else:
-            self.settle(Health.after(error))
+            self.settle(self._breaker._classify(error))
 
 
 class _Shared(Permit):
@@ -180,7 +180,7 @@ class _Shared(Permit):
             window.total += 1
             window.row = 0
         else:
-            self.settle(Health.after(error))
+            self.settle(self._breaker._classify(error))
 
 
 class Breaker:
@@ -189,6 +189,8 @@ class Breaker:
     An open breaker becomes half-open with the first call after its open time; without calls it stays open. A
     slow probe is a failed one. A call that hangs, while nobody is answered, counts in the row of failures as soon as
     it is slow; the next call finds the breaker open.
+
+    `classify` says what the error that ends a `with` tells of the target.
     """
 
     def __init__(
@@ -199,6 +201,7 @@ class Breaker:
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random.random,
         listeners: Sequence[StateListener] = (),
+        classify: Classify = Health.after,
     ) -> None:
         for problem in policy.problems():
             raise ConfigurationError(f"The breaker of {target}: {problem}")
@@ -208,6 +211,7 @@ class Breaker:
         self._clock = clock
         self._random = random
         self._listeners = tuple(listeners)
+        self._classify = classify
         self._state = State.CLOSED
         self._generation = 0
         self._window = self._new_window()

@@ -1,5 +1,6 @@
 """What the end of a call says about its target. Must not know breakers, retries or transports."""
 
+from collections.abc import Callable
 from enum import Enum
 
 from laneway.errors import Code, LanewayError
@@ -13,6 +14,10 @@ much could open a breaker for all.
 """
 
 _FAILURES = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS})
+
+
+_MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)
+"""What Python raises of code that is wrong, and of values that never left this side."""
 
 
 class Health(Enum):
@@ -31,12 +36,17 @@ class Health(Enum):
     def after(cls, error: BaseException, answers: frozenset[str] = frozenset()) -> "Health":
         """The class of a call that ended with an error.
 
-        `answers` are the reasons that the contract declares as answers of the business. An `OSError` (no
-        connection, a socket's timeout) is the target's; any other foreign error is the caller's own mistake, and
-        `asyncio.CancelledError` its wish.
+        `answers` are the reasons that the contract declares as answers of the business. A foreign error is the
+        target's failure, unless it is of those that Python raises of a mistake on this side; `asyncio.CancelledError`
+        is the caller's wish. A group is as its worst member. Whoever knows a library's errors better says so by a
+        `Classify` of his own.
         """
+        if isinstance(error, BaseExceptionGroup):
+            members = {cls.after(each, answers) for each in error.exceptions}
+            return next(each for each in (cls.FAILING, cls.THROTTLING, cls.HEALTHY, cls.NOTHING) if each in members)
         if not isinstance(error, LanewayError):
-            return cls.FAILING if isinstance(error, OSError) else cls.NOTHING
+            foreign = isinstance(error, Exception) and not isinstance(error, _MISTAKES)
+            return cls.FAILING if foreign else cls.NOTHING
         if error.reason in answers or error.reason in _ANSWERED:
             return cls.HEALTHY
         # A breaker further down refuses: who tells it is well, and counting it would open one breaker on the other,
@@ -46,3 +56,7 @@ class Health(Enum):
         if error.code in _FAILURES:
             return cls.FAILING
         return cls.NOTHING if error.code is Code.CANCELLED else cls.HEALTHY
+
+
+Classify = Callable[[BaseException], Health]
+"""Says what the error with which a call ended tells of its target; `Health.after` is one."""

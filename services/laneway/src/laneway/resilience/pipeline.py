@@ -1,15 +1,15 @@
 """The policy around a client call, in the design's order:
 fallback → deadline → retry (budget) → breaker → concurrency limit → attempt.
 
-The attempt is any awaitable; its errors are `LanewayError`s by the time they come here (others are
-counted, but never retried). It is given the seconds that remain and keeps to them itself: `asyncio.wait_for`
-would lose its spans. Must not know a transport.
+The attempt is any awaitable. Only a `LanewayError` is tried again; of others, `classify` says what they tell of the
+target. An attempt that does not keep to the seconds that it is given is ended after them. Must not know a transport.
 """
 
 import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -19,7 +19,7 @@ from laneway.contract.policy import Policy
 from laneway.contract.policy import Retry as RetryPolicy
 from laneway.errors import DeadlineExceeded, LanewayError
 from laneway.resilience.breaker import Breaker, Permit, State, StateListener
-from laneway.resilience.health import Health
+from laneway.resilience.health import Classify, Health
 from laneway.resilience.limit import Limit
 from laneway.resilience.retry import RetryBudget, Retrying, mark_exhausted
 
@@ -48,6 +48,10 @@ class Pipeline:
     An attempt has at most `attempt_timeout` seconds. One that runs out of its time is a failure of the target if it had
     `full_time` (by default the same): what the target may take. If its caller gave it less, the breaker hears only that
     it gave up (`Permit.gave_up`).
+
+    `answers` are the reasons of errors that are answers: neither tried again nor held against the target. `classify`
+    says what an error tells of it, if `Health.after` does not do. `keeps_time` says that attempts keep
+    to their time themselves, as those of gRPC do, and spares them a timer.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class Pipeline:
         attempt_timeout: float | None = None,
         full_time: float | None = None,
         answers: frozenset[str] = frozenset(),
+        classify: Classify | None = None,
+        keeps_time: bool = False,
         refused: RefusalListener | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -73,6 +79,8 @@ class Pipeline:
         self._full_time = (attempt_timeout or 0.0) if full_time is None else full_time
         self._retrying = Retrying(retry, budget, random=random)
         self._answers = answers
+        self._classify = classify or partial(Health.after, answers=answers)
+        self._keeps_time = keeps_time
         self._refused = refused
         self._clock = clock
         self._sleep = sleep
@@ -104,7 +112,7 @@ class Pipeline:
             return await self._call(attempt, None if deadline is None else deadline - reserve, retryable=retryable)
         except Exception as error:
             remaining = self._remaining(deadline)
-            fits = Health.after(error, self._answers) in (Health.FAILING, Health.THROTTLING)
+            fits = self._classify(error) in (Health.FAILING, Health.THROTTLING)
             if not fits or (remaining is not None and remaining <= 0):
                 raise
             return await self._fall_back(fallback, error, remaining)
@@ -126,7 +134,7 @@ class Pipeline:
                 yield message
             permit.success()
         except BaseException as error:
-            permit.settle(Health.after(error, self._answers))
+            permit.settle(self._classify(error))
             raise
         finally:
             if isinstance(messages, AsyncGenerator):
@@ -173,7 +181,10 @@ class Pipeline:
         if number == 1:
             self._retrying.first_attempt()
         try:
-            result = await self._limited(attempt, number, given)
+            if given is None or self._keeps_time:
+                result = await self._limited(attempt, number, given)
+            else:
+                result = await self._in_time(attempt, number, given)
         except BaseException as error:
             self._settle(permit, error, given)
             raise
@@ -199,6 +210,15 @@ class Pipeline:
             limit.give_back(None)
             raise
 
+    async def _in_time(self, attempt: Attempt[T], number: int, given: float) -> T:
+        try:
+            async with asyncio.timeout(given) as limit:
+                return await self._limited(attempt, number, given)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlineExceeded(f"{self.target} did not answer within {given:.3g} s.") from error
+
     async def _limited(self, attempt: Attempt[T], number: int, given: float | None) -> T:
         if self.limit is None:
             return await attempt(number, given)
@@ -209,7 +229,7 @@ class Pipeline:
             self.limit.give_back(self._clock() - began)
 
     def _settle(self, permit: Permit, error: BaseException, given: float | None) -> None:
-        health, full = Health.after(error, self._answers), self._full_time
+        health, full = self._classify(error), self._full_time
         ours = health is Health.FAILING and isinstance(error, DeadlineExceeded)
         if not ours or given is None or given >= NEARLY * full:
             permit.settle(health)
@@ -322,6 +342,7 @@ class Pipelines:
             attempt_timeout=policy.attempt_timeout,
             full_time=min(policy.deadline - reserve, policy.attempt_timeout or policy.deadline),
             answers=policy.errors,
+            keeps_time=True,
             refused=self._refused,
             clock=self._clock,
             sleep=self._sleep,
