@@ -132,3 +132,22 @@ async def test_a_leave_given_to_one_who_is_just_going_away_is_handed_on(limit):
 def test_a_limit_that_cannot_be_obeyed_is_refused():
     with pytest.raises(ConfigurationError, match="payments: max_concurrent is -1"):
         Limit("payments", LimitPolicy(max_concurrent=-1, max_waiting=0))
+
+
+async def test_who_would_wait_behind_too_many_is_shed_at_once(limit, clock):
+    usual(limit, 1.0)
+    assert limit.take()
+    assert limit.take()
+    waiting = await queued(limit, None, None)
+    [late] = await queued(limit, clock.now + 2.4)
+    assert late.done(), "it does not wait for what it would have no use of"
+    assert isinstance(late.exception(), ResourceExhausted)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_how_far_calls_are_from_the_usual_is_learned(limit, clock):
+    for seconds in (1.0, 2.0):
+        usual(limit, seconds)
+    assert limit._expected == pytest.approx(1.1 + 2 * 0.1)

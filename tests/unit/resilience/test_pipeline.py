@@ -108,9 +108,10 @@ async def test_a_sleep_that_took_too_long_starts_nothing(pipeline, clock):
 
     pipeline._sleep = oversleep
     target = Target(down())
-    with pytest.raises(errors.Unavailable):
+    with pytest.raises(errors.Unavailable) as failed:
         await pipeline.call(target, deadline=clock.now + 2, retryable=True)
     assert len(target.calls) == 1
+    assert exhausted(failed.value), "the budget's token is spent, and no layer above needs to try"
 
 
 async def test_an_open_breaker_refuses_at_once_and_is_not_waited_for(pipeline, clock):

@@ -427,3 +427,39 @@ async def test_a_quiet_feed_that_is_probed_is_well_when_it_has_news(build, polic
     for _ in range(3):
         assert [message async for message in pipeline.stream(feed)] == ["news"]
     assert breaker.state is State.CLOSED
+
+
+@pytest.mark.parametrize("waited", [0.0, 60.0])
+async def test_time_in_our_own_queue_is_not_the_targets(build, policy, clock, waited):
+    breaker = Breaker("payments", replace(policy, consecutive_failures=2, slow_call_duration=0.25), clock=clock)
+    for _ in range(2):
+        breaker.acquire().failure()
+    clock.now += 2
+    pipeline = build(waiting=9, breaker=breaker)
+    running = await hold(pipeline)
+    waiting = [asyncio.ensure_future(pipeline.call(answer, deadline=None, retryable=False)) for _ in range(2)]
+    await asyncio.sleep(0)
+    clock.now += waited
+    running.cancel()
+    assert await asyncio.gather(*waiting) == ["answer"] * 2
+    assert breaker.state is State.HALF_OPEN, "two probes were well, though they waited"
+
+
+async def test_what_began_after_its_turn_came_hangs_from_then_on(build, policy, clock):
+    breaker = Breaker("payments", replace(policy, consecutive_failures=1, slow_call_duration=0.25), clock=clock)
+    pipeline = build(waiting=1, breaker=breaker)
+    running, began = await hold(pipeline), asyncio.Event()
+
+    async def hang(number, given):
+        began.set()
+        await asyncio.Event().wait()
+
+    waiting = asyncio.ensure_future(pipeline.call(hang, deadline=None, retryable=False))
+    await asyncio.sleep(0)
+    running.cancel()
+    await began.wait()
+    clock.now += 0.25
+    with pytest.raises(errors.Unavailable, match="breaker is open"):
+        await pipeline.call(answer, deadline=clock.now + 0.01, retryable=False)
+    waiting.cancel()
+    await asyncio.gather(running, waiting, return_exceptions=True)

@@ -83,3 +83,20 @@ def test_an_attempt_that_could_not_be_made_costs_nothing(clock):
     budget = RetryBudget(floor=0.0, capacity=1, clock=clock)
     assert retrying(clock, budget=budget).delay(1, Unavailable("down"), 0.01) is None
     assert budget.withdraw()
+
+
+def test_callers_that_were_asked_to_wait_do_not_come_back_at_the_same_moment(clock):
+    assert retrying(clock, drawn=0.0).delay(1, Unavailable("down", retry_after=5.0), None) == 5.0
+    assert retrying(clock, drawn=1.0).delay(1, Unavailable("down", retry_after=5.0), None) == pytest.approx(5.1)
+    assert retrying(clock, drawn=1.0).delay(1, Unavailable("down", retry_after=0.5), None) == pytest.approx(0.55)
+
+
+def test_the_floor_is_one_retry_a_second_unless_told(clock):
+    budget = RetryBudget(clock=clock)
+    while budget.withdraw():
+        pass
+    clock.now += 0.9
+    assert not budget.withdraw()
+    clock.now += 0.2
+    assert budget.withdraw()
+    assert not budget.withdraw()
