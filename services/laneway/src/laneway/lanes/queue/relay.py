@@ -1,7 +1,7 @@
 """The relay: keeps the promise that a committed row is delivered.
 
 One leased task per service, in its servers and not in its workers, because it must ring when there are none. Each
-round it turns new events into rows for their subscribers, settles what workers report, and publishes what is due and
+round it settles what workers report, turns new events into rows for their subscribers, and publishes what is due and
 unconfirmed. It may be killed anywhere: every step is a row's compare-and-set or a copy that the inbox drops.
 """
 
@@ -104,8 +104,10 @@ class Relay:
             more = False
             try:
                 while not renewal.done():
-                    reports = await self._broker.reports(self._service, wait=0 if more else ROUND)
-                    more = await self.go_round(reports)
+                    # However much is left to do: what has ended is settled first, or it would be delivered again; and
+                    # a report that has been taken is not to be lost by what fails after it.
+                    await self.settle(await self._broker.reports(self._service, wait=0 if more else ROUND))
+                    more = await self.go_round()
                     self._outages.end()
             finally:
                 renewal.cancel()
@@ -135,15 +137,11 @@ class Relay:
         while await self._acquire():  # noqa: ASYNC110 a lease is renewed by time, not by an event
             await asyncio.sleep(LEASE / 4)
 
-    async def go_round(self, reports: Sequence[Report] = ()) -> bool:
-        """Serve subscriptions and schedules, settle reports, publish what is due; whether there is more to do now.
-
-        New events come first, for somebody waits for them. However much is left to do, what has ended is settled
-        before anything is published again, or it would be delivered again.
-        """
-        more = [await self.fan_out()]
-        await self.settle(reports)
-        more += [await self._scheduler.tick(), await self.give_turns(), await self.publish_due()]
+    async def go_round(self) -> bool:
+        """Serve subscriptions and schedules, publish what is due, a batch of each; whether there is more to do now."""
+        more = [
+            await self.fan_out(), await self._scheduler.tick(), await self.give_turns(), await self.publish_due()
+        ]  # fmt: skip
         return any(more)
 
     async def settle(self, reports: Sequence[Report]) -> None:
