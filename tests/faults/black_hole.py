@@ -20,7 +20,7 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from laneway.cli import discovery
-from tests.fixtures.shop import RunningShop
+from tests.fixtures.shop import RunningShop, at_rest
 
 ORDERS_A_SECOND = 8
 OTHERS_A_SECOND = 20
@@ -43,7 +43,6 @@ PREFIX = "hole_"
 """Of the names of the shop's databases."""
 
 ORDER = {"lines": [{"product": "products/lamp", "quantity": 1}], "email": "a@b.example", "cardToken": "visa"}
-ALL = "/v1/orders?page_size=1000"
 OTHERS = ("/v1/products/lamp", "/v1/orders?page_size=5")
 
 _BREAKER = re.compile(r'^laneway_breaker_state\{target="inventory/[^"]*CheckStock"\} (\S+)$', re.MULTILINE)
@@ -108,7 +107,7 @@ async def feel(shop: RunningShop, server: str, *, rounds: int) -> Felt:
             before: list[float] = []
             async with _busy(client, before, {}):
                 await asyncio.sleep(LASTS)
-            await _settled(client)
+            await at_rest(client, PATIENCE)  # what is left of one time must not be felt in the next
             if not number:
                 continue  # the first is for warming up
             felt.before += before
@@ -119,7 +118,7 @@ async def feel(shop: RunningShop, server: str, *, rounds: int) -> Felt:
                     felt.oldest.append(await _oldest(watching, until=begin + LASTS))
                     felt.opened_after.append(await opening)
             await _well_again(client)
-            await _settled(client)
+            await at_rest(client, PATIENCE)
     return felt
 
 
@@ -205,11 +204,4 @@ async def _well_again(client: httpx.AsyncClient) -> None:
     """Wait until orders are placed as ever."""
     async with asyncio.timeout(PATIENCE):
         while await place(client) != "ok":
-            await asyncio.sleep(0.1)
-
-
-async def _settled(client: httpx.AsyncClient) -> None:
-    """Wait until no order is under way: what is left of one time must not be felt in the next."""
-    async with asyncio.timeout(PATIENCE):
-        while any(order["state"] == "PLACED" for order in (await client.get(ALL)).json()["orders"]):
             await asyncio.sleep(0.1)

@@ -377,21 +377,28 @@ async def test_a_call_that_outlasts_the_grace_is_unavailable_and_not_cancelled(w
     assert wire.cancelled.is_set()
 
 
+@asynccontextmanager
+async def foreign(put: Any) -> AsyncIterator[GrpcTransport]:
+    """A transport to a server that is none of ours, and has one method."""
+    server = grpc.aio.server()
+    handlers = {"Put": grpc.unary_unary_rpc_method_handler(put)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.shelf.v1.Shelf", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    transport = GrpcTransport(lambda _: f"127.0.0.1:{port}")
+    yield transport
+    await transport.close()
+    await server.stop(0)
+
+
 async def test_a_call_that_a_stopping_server_drops_is_unavailable_and_not_cancelled(wire: Wire) -> None:
     async def drop(request: bytes, context: Any) -> None:
         await context.abort(grpc.StatusCode.CANCELLED)
 
-    dropping = grpc.aio.server()
-    handlers = {"Put": grpc.unary_unary_rpc_method_handler(drop)}
-    dropping.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.shelf.v1.Shelf", handlers),))
-    port = dropping.add_insecure_port("127.0.0.1:0")
-    await dropping.start()
-    transport = GrpcTransport(lambda _: f"127.0.0.1:{port}")
-    with pytest.raises(Unavailable) as raised:
-        await transport.unary(wire.methods["Put"], wire.request(), {}, 5)
+    async with foreign(drop) as transport:
+        with pytest.raises(Unavailable) as raised:
+            await transport.unary(wire.methods["Put"], wire.request(), {}, 5)
     assert raised.value.reason == "INTERRUPTED"
-    await transport.close()
-    await dropping.stop(0)
 
 
 @pytest.mark.parametrize(
@@ -415,17 +422,10 @@ async def test_a_foreign_server_says_when_it_wants_the_call_again(
     async def busy(request: bytes, context: Any) -> None:
         await context.abort(grpc.StatusCode.UNAVAILABLE, "busy", (("grpc-retry-pushback-ms", pushback),))
 
-    foreign = grpc.aio.server()
-    handlers = {"Put": grpc.unary_unary_rpc_method_handler(busy)}
-    foreign.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.shelf.v1.Shelf", handlers),))
-    port = foreign.add_insecure_port("127.0.0.1:0")
-    await foreign.start()
-    transport = GrpcTransport(lambda _: f"127.0.0.1:{port}")
-    with pytest.raises(Unavailable) as raised:
-        await transport.unary(wire.methods["Put"], wire.request(), {}, 5)
+    async with foreign(busy) as transport:
+        with pytest.raises(Unavailable) as raised:
+            await transport.unary(wire.methods["Put"], wire.request(), {}, 5)
     assert raised.value.retry_after == retry_after
-    await transport.close()
-    await foreign.stop(0)
 
 
 @pytest.mark.parametrize(
