@@ -108,7 +108,11 @@ async def test_a_service_adds_to_what_is_anothers(orders: str) -> None:
     await broker.report("payments", report, enqueued_at=1.0)
     await broker.tell("orders", {"payments.provider": Demand(at=1.0)})
     await broker.wake("payments")
-    assert await broker.reports("orders", wait=0.01) == []
+    await broker.report("orders", report, enqueued_at=1.0)
+    async with broker.reports("orders", wait=1) as reports:
+        assert reports == [report]
+    async with broker.reports("orders", wait=0.01) as reports:
+        assert reports == []
     await broker.close()
     with redis.Redis.from_url(orders) as client:
         pushed = "return redis.call('LPUSH', ARGV[1], 'x') + redis.call('LLEN', ARGV[1])"

@@ -56,7 +56,8 @@ class Lane:
         return [row for queue in await outbox.queues(store) for row in await outbox.due(store, queue, later, 10_000)]
 
     async def settle(self) -> None:
-        await self.relay.settle(await self.broker.reports("shelf", wait=0.01))
+        async with self.broker.reports("shelf", wait=0.01) as reports:
+            await self.relay.settle(reports)
 
 
 @pytest.fixture

@@ -55,8 +55,8 @@ async def test_no_more_is_published_than_the_window_holds_however_much_is_offere
 async def test_a_wake_reaches_the_relay(lane: Lane) -> None:
     async with Publisher(lane.broker, service="shelf", clock=lane.shelf.clock) as publisher:
         publisher.wake()
-        async with asyncio.timeout(5):
-            assert await lane.broker.reports("shelf", wait=5) == []
+        async with asyncio.timeout(5), lane.broker.reports("shelf", wait=5) as reports:
+            assert reports == []
 
 
 async def test_a_broker_that_is_away_fails_no_call_and_blocks_no_stop(lane: Lane) -> None:

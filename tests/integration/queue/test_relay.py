@@ -62,9 +62,11 @@ class Away:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
 
-    async def reports(self, *_: Any, **__: Any) -> Any:
+    @asynccontextmanager
+    async def reports(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
         await self.talking.wait()
         raise Unavailable("away")
+        yield
 
     async def tell(self, *_: Any) -> None:
         self.talking.set()
@@ -109,6 +111,76 @@ async def test_what_is_no_report_is_dropped_and_those_beside_it_count(lane: Lane
         await lane.broker._client.rpush("laneway:reports:shelf", *told)
         await until(lambda: gone(lane, "m1"))
         assert not relay.done()
+
+
+class Killed(BaseException):
+    """As no code of a process that is killed sees it."""
+
+
+@pytest.mark.parametrize("moment", ["before it is committed", "after it is committed"])
+async def test_what_a_relay_has_read_and_dies_with_is_settled_by_the_next(
+    lane: Lane, other: Relay, moment: str
+) -> None:
+    store, clock = lane.shelf.store, lane.shelf.clock
+    for id in ("again", "done", "dead"):
+        await lane.start(id)
+    told = [
+        Report(id="again", outcome=Outcome.RETRY, attempt=1, delay=5, error="busy"),
+        Report(id="done", outcome=Outcome.DONE),
+        Report(id="dead", outcome=Outcome.PARK, attempt=3, error="broken"),
+    ]
+    for report in told:
+        await lane.broker.report("shelf", report, enqueued_at=0.0)
+    with pytest.raises(Killed):
+        async with lane.broker.reports("shelf", wait=1) as reports:
+            if moment == "after it is committed":
+                await lane.relay.settle(reports)
+            raise Killed
+
+    await other.go_round()
+
+    row, dead = await outbox.get(store, "again"), await outbox.get(store, "dead")
+    assert row is not None
+    assert (row.attempts, row.due_at, row.error) == (1, clock() + 5, "busy")
+    assert dead is not None
+    assert (dead.attempts, dead.parked_at, dead.error) == (3, clock(), "broken")
+    assert await gone(lane, "done")
+    clock.now += 5
+    await other.go_round()
+    assert (copy := await lane.take()) is not None
+    assert copy.id == "again"
+    assert await lane.broker.started(copy.id, copy.attempt, copy.enqueued_at) == 1, "and it may run"
+
+
+async def test_what_is_reported_while_others_are_settled_is_settled_next(lane: Lane) -> None:
+    for id in ("m1", "m2"):
+        await lane.start(id)
+    await lane.broker.report("shelf", Report(id="m1", outcome=Outcome.DONE), enqueued_at=0.0)
+    async with lane.broker.reports("shelf", wait=1) as reports:
+        await lane.broker.report("shelf", Report(id="m2", outcome=Outcome.DONE), enqueued_at=0.0)
+        await lane.relay.settle(reports)
+    assert [await gone(lane, id) for id in ("m1", "m2")] == [True, False]
+    await lane.settle()
+    assert await gone(lane, "m2")
+    async with lane.broker.reports("shelf", wait=0.01) as reports:
+        assert reports == []
+
+
+async def test_a_relay_that_stops_while_it_waits_takes_no_report_with_it(lane: Lane) -> None:
+    """What waits for a list and is cut off may have been answered already."""
+    await lane.start("m1")
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            waiting = group.create_task(_read(lane))
+            await asyncio.sleep(0)
+            await lane.broker.report("shelf", Report(id="m1", outcome=Outcome.DONE), enqueued_at=0.0)
+            waiting.cancel()
+    assert await lane.broker._client.llen("laneway:reports:shelf") == 20
+
+
+async def _read(lane: Lane) -> None:
+    async with lane.broker.reports("shelf", wait=5):
+        await asyncio.Event().wait()
 
 
 async def gone(lane: Lane, id: str) -> bool:

@@ -157,7 +157,7 @@ async def test_a_worker_whose_connections_are_half_open_consumes_again_and_is_al
         await producer.start("m1")
         roles.let_go("m1")
         async with asyncio.timeout(PATIENCE):
-            while not (reports := await producer.broker.reports("shelf", wait=5)):
+            while not (reports := await producer.told(wait=5)):
                 roles.gates.delete("laneway:copy:m1")  # the copy may have gone down with what its worker asked of it
                 await producer.after(producer.broker.copy_ttl)
         assert {(report.id, report.outcome) for report in reports} == {("m1", Outcome.DONE)}, "each copy reports"

@@ -234,8 +234,11 @@ class _MemoryBroker:
     async def tell(self, producer: str, demands: Mapping[str, Demand]) -> None:
         """In memory nobody scales."""
 
-    async def reports(self, service: str, *, wait: float) -> list[Report]:  # noqa: ARG002 a port's signature
-        return self._reports.pop(service, [])
+    @asynccontextmanager
+    async def reports(self, service: str, *, wait: float) -> AsyncIterator[list[Report]]:  # noqa: ARG002 a port's
+        told = list(self._reports[service])
+        yield told
+        del self._reports[service][: len(told)]
 
 
 class _Publishing:
@@ -336,8 +339,6 @@ class _Host:
         """One round: relay what was committed, run what was published; whether there was anything."""
         offered, self._publishing.offered = self._publishing.offered, []
         await self._broker.publish(offered, producer=self.service.name, now=self._clock())
-        reports = await self._broker.reports(self.service.name, wait=0)
-        await self._relay.settle(reports)
         more = await self._relay.go_round()
         ran = False
         for queue in self.service.queues:
@@ -347,7 +348,7 @@ class _Host:
         for projector in self._projectors:
             while await projector.go_round():
                 """A batch further."""
-        return bool(offered or reports or more or ran)
+        return bool(offered or more or ran)
 
     @property
     def waiting(self) -> bool:

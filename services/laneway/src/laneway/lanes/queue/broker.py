@@ -5,6 +5,7 @@ The rows are the truth, so losing all a broker holds costs deliveries that the i
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -118,6 +119,9 @@ class Broker(Protocol):
         """Say, for who scales workers, what a producer has for each queue."""
         ...
 
-    async def reports(self, service: str, *, wait: float) -> list[Report]:
-        """What has been reported; waits up to `wait` seconds for the first. A wake ends the wait with nothing."""
+    def reports(self, service: str, *, wait: float) -> AbstractAsyncContextManager[list[Report]]:
+        """What has been reported; waits up to `wait` seconds for the first. A wake ends the wait with nothing.
+
+        They go when the block ends. A block that raises, or whose process dies, leaves them to be told again.
+        """
         ...

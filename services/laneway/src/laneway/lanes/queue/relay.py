@@ -104,10 +104,7 @@ class Relay:
             more = False
             try:
                 while not renewal.done():
-                    # However much is left to do: what has ended is settled first, or it would be delivered again; and
-                    # a report that has been taken is not to be lost by what fails after it.
-                    await self.settle(await self._broker.reports(self._service, wait=0 if more else ROUND))
-                    more = await self.go_round()
+                    more = await self.go_round(wait=0 if more else ROUND)
                     self._outages.end()
             finally:
                 renewal.cancel()
@@ -137,12 +134,16 @@ class Relay:
         while await self._acquire():  # noqa: ASYNC110 a lease is renewed by time, not by an event
             await asyncio.sleep(LEASE / 4)
 
-    async def go_round(self) -> bool:
-        """Serve subscriptions and schedules, publish what is due, a batch of each; whether there is more to do now."""
-        more = [
-            await self.fan_out(), await self._scheduler.tick(), await self.give_turns(), await self.publish_due()
-        ]  # fmt: skip
-        return any(more)
+    async def go_round(self, *, wait: float = 0.0) -> bool:
+        """Wait up to `wait` seconds for a report or a wake, then do a batch of everything; whether more is to be done.
+
+        Subscribers are served first, for nothing but this makes them wait. What has ended is settled before anything
+        is published again, however much is left to do, or it would be delivered once more.
+        """
+        async with self._broker.reports(self._service, wait=wait) as reports:
+            told = await self.fan_out()
+            await self.settle(reports)
+        return any([told, await self._scheduler.tick(), await self.give_turns(), await self.publish_due()])
 
     async def settle(self, reports: Sequence[Report]) -> None:
         """Apply what workers reported to the rows."""

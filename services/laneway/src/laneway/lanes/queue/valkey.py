@@ -88,6 +88,11 @@ for place = 1, #KEYS / 2 do
 end
 """
 
+# Of a list of reports, those that have been settled. They are named, not counted: for a moment two relays may read it.
+_SETTLED = """
+for _, report in ipairs(ARGV) do redis.call('LREM', KEYS[1], 1, report) end
+"""
+
 _WAKE = b"wake"
 
 
@@ -207,13 +212,21 @@ class ValkeyBroker:
                 pipe.expire(demand_key(queue), DEMAND_TTL)
             await pipe.execute()
 
-    async def reports(self, service: str, *, wait: float, limit: int = 500) -> list[Report]:
-        """What has been reported; waits up to `wait` seconds for the first. A wake ends the wait with nothing."""
+    @asynccontextmanager
+    async def reports(self, service: str, *, wait: float, limit: int = 500) -> AsyncIterator[list[Report]]:
+        """What has been reported; waits up to `wait` seconds for the first. A wake ends the wait with nothing.
+
+        They go when the block ends. A block that raises, or whose process dies, leaves them to be told again.
+        """
+        told = _list_of_reports(service)
         async with _reaching(wait + _TIMEOUT):
-            first = await self._client.blpop([_list_of_reports(service)], timeout=wait) if wait > 0 else None
-            more = await self._client.lpop(_list_of_reports(service), limit) or []
-        items = cast(list[bytes], more if first is None else [first[1], *more])
-        return [report for item in items if item != _WAKE and (report := _readable(item)) is not None]
+            if wait > 0:  # the wait takes nothing: what is first goes back to where it was, in one step
+                await self._client.blmove(told, told, wait, "LEFT", "LEFT")  # type: ignore[arg-type]  # takes fractions
+            items = cast(list[bytes], await self._client.lrange(told, 0, limit - 1))
+        yield [report for item in items if item != _WAKE and (report := _readable(item)) is not None]
+        if items:
+            async with _reaching():
+                await self._client.eval(_SETTLED, 1, told, *items)
 
     async def close(self) -> None:
         """Send what is still to be told, and close the connections."""
