@@ -367,7 +367,7 @@ def test_the_edge_scales_by_cpu_and_has_a_name(charts: Charts) -> None:
     [container] = pods(rendered)["Deployment/shop-gateway-rest"].containers
     wanted, bounds = amount(metric["resource"]["target"]["averageValue"]), container["resources"]
     assert metric["resource"]["target"]["type"] == "AverageValue", "a share of the request is met by a few calls"
-    assert 10 * amount(bounds["requests"]["cpu"]) < wanted < amount(bounds["limits"]["cpu"])
+    assert 5 * amount(bounds["requests"]["cpu"]) < wanted < amount(bounds["limits"]["cpu"])
     [ingress] = rendered.of("Ingress")
     [rule] = ingress["spec"]["rules"]
     backend = rule["http"]["paths"][0]["backend"]["service"]

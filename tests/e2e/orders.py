@@ -28,8 +28,8 @@ class Customers:
     acknowledged: list[str] = field(default_factory=list)
     refusals: list[tuple[float, str]] = field(default_factory=list)
     """When, and what was answered instead of an acknowledgement: a status with its Retry-After, or an exception."""
-    causes: list[str] = field(default_factory=list)
-    """What the answers among the refusals gave as their reason."""
+    traces: list[str] = field(default_factory=list)
+    """Ids of the traces of the answers among the refusals."""
 
     async def __aenter__(self) -> Self:
         self._begun = time.monotonic()
@@ -69,7 +69,7 @@ class Customers:
                         return
                     after = answer.headers.get("retry-after")
                     self._refused(f"{answer.status_code} {'with' if after else 'without'} Retry-After")
-                    self.causes.append(answer.text)
+                    self.traces.append(answer.headers["traceparent"].split("-")[1])
                 await asyncio.sleep(0.3)
 
     @property

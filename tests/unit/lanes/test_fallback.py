@@ -134,6 +134,29 @@ async def test_a_method_of_the_handler_goes_before_what_the_contract_says(
     assert answer.message.text == "a guess"
 
 
+async def test_a_call_that_took_more_time_than_it_had_falls_back_while_its_caller_has_some(
+    shelf: Shelf, lanes: Lanes, transport: Recorder
+) -> None:
+    """As it does on a machine where a timer comes late."""
+
+    def late(_: int) -> Exception:
+        shelf.clock.now += 1.5
+        return Unavailable("no connection", reason="UNREACHABLE")
+
+    async def guess(request: Any, error: Exception) -> Any:
+        return shelf.reply("a guess")
+
+    async def put(request: Any, call: Any) -> Any:
+        answer = await lanes.call(shelf.method("Peek"), shelf.request("Peek"), timeout=1, fallback=guess)
+        return answer.message
+
+    transport.fail = late
+    shelf.handle("Put", put)
+    assert (await shelf.call("Put", timeout=2)).message.text == "a guess"
+    with pytest.raises(Unavailable):
+        await shelf.call("Put", timeout=1.25)
+
+
 async def test_a_write_has_no_fallback_but_the_queue(shelf: Shelf, lanes: Lanes, transport: Recorder) -> None:
     async def pretend(request: Any, error: Exception) -> Any:
         return shelf.reply("done, really")

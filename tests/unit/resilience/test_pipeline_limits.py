@@ -355,6 +355,34 @@ async def test_after_the_deadline_nothing_falls_back(build, clock):
         await build().call(answer, deadline=clock.now, retryable=True, fallback=lesser)
 
 
+async def starved(build, clock, late, fallback):
+    """Call with 1 s, of which the fallback has 10 ms, for a caller that has 2 s; the attempt overruns its time."""
+
+    async def overruns(number, seconds):
+        clock.now += seconds + late
+        raise errors.DeadlineExceeded("no answer in time")
+
+    now = clock.now
+    return await build().call(
+        overruns, deadline=now + 1, retryable=True, fallback=fallback, reserve=0.01, until=now + 2
+    )
+
+
+async def test_attempts_that_overrun_leave_the_fallback_its_reserve_of_what_the_caller_has(build, clock):
+    assert "no answer in time" in await starved(build, clock, 0.9, lesser)
+    with pytest.raises(errors.DeadlineExceeded):
+        await starved(build, clock, 1.1, lesser)
+
+
+async def test_a_late_fallback_has_no_more_than_its_reserve(build, clock):
+    async def hangs(error):
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(30):
+        with pytest.raises(errors.DeadlineExceeded):
+            await starved(build, clock, 0.1, hangs)
+
+
 async def test_a_fallback_that_takes_too_long_leaves_the_cause(build, clock):
     async def hangs(error):
         await asyncio.Event().wait()

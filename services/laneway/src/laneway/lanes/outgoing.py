@@ -107,6 +107,7 @@ class Lanes:
                     retryable=method.repeatable and not _is_retried(caller),
                     fallback=lesser,
                     reserve=FALLBACK_RESERVE if policy.fallback is None else policy.fallback.reserve,
+                    until=None if caller is None else caller.facts.deadline,
                 )
             except LanewayError as error:
                 self._show(method, pipeline, error)

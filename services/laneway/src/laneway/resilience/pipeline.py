@@ -93,12 +93,15 @@ class Pipeline:
         retryable: bool,
         fallback: Fallback[T] | None = None,
         reserve: float = 0.0,
+        until: float | None = None,
     ) -> T:
         """Make a call; `deadline` is on the pipeline's clock, `retryable` says that repeating it is harmless.
 
         An open breaker refuses at once and is never waited for. An error on which this layer has given up is
         marked, so that no layer above tries again. A `fallback` answers in the place of a target that fails or
-        sheds, never in that of one that answered; the attempts leave it `reserve` seconds before the deadline.
+        sheds, never in that of one that answered; the attempts leave it `reserve` seconds before the deadline. Where
+        they took longer, as on a machine that is overloaded, it has those seconds all the same until `until`: who made
+        the call may have more time than the call.
 
         Raises:
             DeadlineExceeded: the deadline had passed, and the call was not started.
@@ -111,9 +114,12 @@ class Pipeline:
         try:
             return await self._call(attempt, None if deadline is None else deadline - reserve, retryable=retryable)
         except Exception as error:
+            if self._classify(error) not in (Health.FAILING, Health.THROTTLING):
+                raise
             remaining = self._remaining(deadline)
-            fits = self._classify(error) in (Health.FAILING, Health.THROTTLING)
-            if not fits or (remaining is not None and remaining <= 0):
+            if remaining is not None and until is not None:
+                remaining = max(remaining, min(reserve, until - self._clock()))
+            if remaining is not None and remaining <= 0:
                 raise
             return await self._fall_back(fallback, error, remaining)
 
