@@ -5,11 +5,13 @@ from typing import Any
 
 import httpx
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from laneway.client import Lanes
 from laneway.errors import Aborted, AlreadyExists, Cancelled, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from laneway.history.sagas import open_sagas
-from laneway.lanes.everywhere import REGISTER, RESUME
+from laneway.lanes.everywhere import REGISTER, RESUME, START
 from laneway.service import Service
 from laneway.store import events
 from laneway.testing import World, serve
@@ -367,6 +369,28 @@ async def test_only_a_services_own_published_events_can_be_subscribed_to(world: 
     request = system_pb2.RegisterRequest(method="a.B.C", service="a", queue="q", event=event)
     with pytest.raises(InvalidArgument, match=event):
         await world.lanes.call(REGISTER.at("orders"), request)
+
+
+@pytest.mark.parametrize("unsaid", ["method", "service", "queue"])
+async def test_a_subscription_of_nobody_is_refused(world: World, unsaid: str) -> None:
+    """Its deliveries could not be published, and who tries would try them first again and again."""
+    named = {"method": "a.B.C", "service": "a", "queue": "q", unsaid: ""}
+    request = system_pb2.RegisterRequest(**named, event="shop.orders.v1.OrderPlaced", from_start=True)
+    with pytest.raises(InvalidArgument, match=f"give its {unsaid}"):
+        await world.lanes.call(REGISTER.at("orders"), request)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [({"at": Timestamp(seconds=10**15)}, "at is no moment"), ({"after": Duration(seconds=-1)}, "before now"),
+     ({"priority": 99}, "HIGH, NORMAL or LOW")],
+)  # fmt: skip
+async def test_a_start_at_no_time_is_the_callers_mistake(world: World, wrong: Any, sentence: str) -> None:
+    start = system_pb2.StartRequest(
+        method="shop.orders.v1.Orders.PlaceOrder", payload=wanted().SerializeToString(), **wrong
+    )
+    with pytest.raises(InvalidArgument, match=sentence):
+        await world.lanes.call(START.at("orders"), start)
 
 
 async def test_what_is_ordered_most_comes_first(world: World) -> None:

@@ -53,15 +53,20 @@ _NUMBERS = {
     Priority.NORMAL: call_pb2.Queue.NORMAL,
     Priority.LOW: call_pb2.Queue.LOW,
 }
+_PRIORITIES = {number: priority for priority, number in _NUMBERS.items()}
 
 
 def _timing(request: system_pb2.StartRequest) -> Timing:
     after = request.after.ToNanoseconds() / 1e9
     if after < 0:
         raise InvalidArgument(f"after is {after:g} s; a start cannot lie before now.")
-    at = request.at.ToNanoseconds() / 1e9 if request.HasField("at") else None
-    priority = Priority[call_pb2.Queue.Priority.Name(request.priority)] if request.priority else None
-    return Timing(at=at, after=after, priority=priority)
+    try:
+        at = request.at.ToNanoseconds() / 1e9 if request.HasField("at") else None
+    except ValueError as error:
+        raise InvalidArgument(f"at is no moment of the years 1 to 9999: {error}") from None
+    if request.priority and request.priority not in _PRIORITIES:
+        raise InvalidArgument(f"priority is {request.priority}; it is HIGH, NORMAL or LOW, or not set.")
+    return Timing(at=at, after=after, priority=_PRIORITIES.get(request.priority))
 
 
 class SystemHandlers:
@@ -142,6 +147,7 @@ class SystemHandlers:
 
     async def register(self, request: system_pb2.RegisterRequest, call: Call) -> system_pb2.RegisterResponse:
         """Register a subscription; it exists already after the first time."""
+        _refuse_nobody(request)
         self._refuse_what_nobody_may_hear(request.event, request.order_by)
         call.execute_write(
             subscriptions.register(
@@ -192,6 +198,14 @@ class SystemHandlers:
                 return kind, stream.removeprefix(kind.stream(""))
         known = ", ".join(f"{kind.stream('')}…" for kind in self._sagas) or "none"
         raise InvalidArgument(f"{self._service} has no sagas whose stream is like {stream}; it has: {known}.")
+
+
+def _refuse_nobody(request: system_pb2.RegisterRequest) -> None:
+    """Deliveries to no service would be taken for tasks of a plain application, which they are not."""
+    if unsaid := [name for name in ("method", "service", "queue") if not getattr(request, name)]:
+        raise InvalidArgument(
+            f"A subscription says whose it is; give its {', '.join(unsaid)}.", reason="SUBSCRIBER_UNKNOWN"
+        )
 
 
 def _refuse_many(ids: Sequence[str]) -> None:
