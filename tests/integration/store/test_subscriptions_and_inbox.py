@@ -62,7 +62,7 @@ async def test_a_cursor_moves_once_from_one_place(store: Store) -> None:
 
 async def test_a_dropped_subscription_is_gone(store: Store) -> None:
     await store.commit([subscribe(), subscribe(name="Other")])
-    await store.commit([subscriptions.drop("OnOrderPlaced")])
+    await store.commit(subscriptions.drop("OnOrderPlaced"))
 
     assert [each.name for each in await subscriptions.all(store)] == ["Other"]
 

@@ -13,6 +13,7 @@ from laneway.cli.inbox import app as inbox
 from laneway.cli.new.commands import app as new
 from laneway.cli.options import DATA, AsFindings, AsFormat, Data, FindingsFormat, Format
 from laneway.cli.sagas import app as sagas
+from laneway.cli.subscriptions import app as subscriptions
 from laneway.settings import Settings
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.add_typer(events)
 app.add_typer(inbox)
 app.add_typer(new)
 app.add_typer(sagas)
+app.add_typer(subscriptions)
 
 PROTOS = Path("protos")
 

@@ -4,15 +4,16 @@ A subscription is a low-water mark on the log: moving it and writing the deliver
 and set lets one of two relays win. This module must not know how events are delivered.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, literal, select, update
+from sqlalchemy import bindparam, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is compiled for SQLite as well
 
 from laneway.store import log_order
 from laneway.store.compile import Row
 from laneway.store.events import START, Cursor
-from laneway.store.schema import subscriptions
+from laneway.store.schema import outbox, subscriptions
 from laneway.store.store import Store
 from laneway.store.transaction import VersionConflict, Write
 
@@ -29,6 +30,14 @@ class Subscription:
     cursor: Cursor
     created_at: float
     order_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDeliveries:
+    """What a subscriber has not confirmed, dead letters included: how many, and when the oldest was written."""
+
+    count: int
+    oldest_at: float
 
 
 def register(
@@ -87,9 +96,20 @@ def advance(name: str, old: Cursor, new: Cursor) -> Write:
     )
 
 
-def drop(name: str) -> Write:
-    """End a subscription, by hand: its events are not kept for it any more."""
-    return Write(delete(subscriptions).where(subscriptions.c.name == name))
+async def open_deliveries(store: Store) -> Mapping[str, OpenDeliveries]:
+    """What is on its way to subscribers, by the subscription's name, of those that have any; reads the whole outbox."""
+    return {row.subscription: OpenDeliveries(row.count, row.oldest_at) for row in await store.fetch(_OPEN_DELIVERIES)}
+
+
+def drop(name: str) -> list[Write]:
+    """End a subscription, by hand: its events are not kept for it any more, nor what is on its way to it.
+
+    The subscription goes first: a relay that is writing deliveries for it has ended by then, or finds it gone.
+    """
+    return [
+        Write(delete(subscriptions).where(subscriptions.c.name == name)),
+        Write(delete(outbox).where(outbox.c.subscription == name)),
+    ]
 
 
 def _subscription(row: Row) -> Subscription:
@@ -110,4 +130,9 @@ _ADVANCE = update(subscriptions).where(
     subscriptions.c.name == bindparam("of_name"),
     subscriptions.c.cursor_tx == bindparam("old_tx"),
     subscriptions.c.cursor_position == bindparam("old_position"),
+)
+_OPEN_DELIVERIES = (
+    select(outbox.c.subscription, func.count().label("count"), func.min(outbox.c.created_at).label("oldest_at"))
+    .where(outbox.c.subscription.is_not(None), outbox.c.skipped_at.is_(None))
+    .group_by(outbox.c.subscription)
 )
