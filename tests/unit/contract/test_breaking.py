@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -166,7 +166,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@cache
+@lru_cache(maxsize=2)  # what was edited, and its edit: a pool with the rules of validation in it takes 10 MiB
 def compiled(text: str) -> Source:
     """protoc runs in this process here: two hundred processes would take a minute."""
     with TemporaryDirectory() as folder:
