@@ -98,7 +98,7 @@ def advance(name: str, old: Cursor, new: Cursor) -> Write:
 
 async def open_deliveries(store: Store) -> Mapping[str, OpenDeliveries]:
     """What is on its way to subscribers, by the subscription's name, of those that have any; reads the whole outbox."""
-    return {row.subscription: OpenDeliveries(row.count, row.oldest_at) for row in await store.fetch(_OPEN_DELIVERIES)}
+    return {row.subscription: OpenDeliveries(row.open, row.oldest_at) for row in await store.fetch(_OPEN_DELIVERIES)}
 
 
 def drop(name: str) -> list[Write]:
@@ -132,7 +132,7 @@ _ADVANCE = update(subscriptions).where(
     subscriptions.c.cursor_position == bindparam("old_position"),
 )
 _OPEN_DELIVERIES = (
-    select(outbox.c.subscription, func.count().label("count"), func.min(outbox.c.created_at).label("oldest_at"))
+    select(outbox.c.subscription, func.count().label("open"), func.min(outbox.c.created_at).label("oldest_at"))
     .where(outbox.c.subscription.is_not(None), outbox.c.skipped_at.is_(None))
     .group_by(outbox.c.subscription)
 )
