@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,19 @@ async def test_while_the_broker_is_full_or_forgets_the_row_stays_and_the_id_is_o
     lane.shelf.clock.now += 1
     await lane.relay.go_round()
     assert await rows(lane) == []
+
+
+async def test_a_task_whose_room_another_has_taken_meanwhile_stays(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody but its row knows of it."""
+
+    async def room(queues: Sequence[str]) -> list[int]:
+        return [2 * WINDOW for _ in queues]
+
+    monkeypatch.setattr(lane.broker, "room", room)
+    for n in range(WINDOW + 1):
+        await send(lane, f'call.send_task("images.resize", {n}, width=1, queue="images")', request_id=f"r{n}")
+    await lane.relay.go_round()
+    assert len(await rows(lane)) == 1
 
 
 async def test_a_repeated_call_sends_its_task_under_the_same_id(lane: Lane) -> None:

@@ -280,6 +280,46 @@ async def test_a_subscriber_gets_old_events_in_todays_shape_and_a_mistake_is_a_d
     [dead] = await dead_letters.find(lane.shelf.store, Selection(), 2)
     assert dead.error is not None and "cannot be upcast: nobody knows what it meant" in dead.error
     assert happened.FromString(dead.payload).name == "broken", "it can be redriven when the upcaster is mended"
+    assert {copy.id for copy in [await lane.take(), await lane.take()]} == {row.id for row in rows}
+    assert await lane.take() is None, "a dead letter was published"
+
+
+async def test_a_subscriber_hears_of_what_became_its_event(lane: Lane) -> None:
+    happened, reply = lane.shelf.method("On").input, lane.shelf.method("Put").output
+    became = Upcaster(reply, 1, lambda old: happened(name=old.text), becomes=happened)
+    relay = Relay(
+        lane.shelf.store, lane.broker, service="shelf", holder="three", metrics=Metrics(), clock=lane.shelf.clock,
+        tracing=lane.shelf.dispatcher._surroundings.tracing, upcasters=Upcasters([became]),
+    )  # fmt: skip
+    subscribe = subscriptions.register(
+        lane.shelf.method("On").full_name, service="shelf", queue="default", event_type=happened.DESCRIPTOR.full_name,
+        from_start=True, now=0.0,
+    )  # fmt: skip
+    old = NewEvent("old", reply.DESCRIPTOR.full_name, reply(text="what it was called").SerializeToString(), 0.0)
+    await lane.shelf.store.commit([subscribe, *append("s", 0, [old])])
+
+    await relay.fan_out()
+
+    assert (copy := await lane.take()) is not None
+    assert happened.FromString(copy.payload).name == "what it was called"
+
+
+async def test_an_event_that_the_window_refuses_is_demand_at_once(lane: Lane) -> None:
+    await backlog(lane, WINDOW)
+    lane.shelf.clock.now += PUBLISH_GRACE
+    await lane.relay.publish_due()
+    happened = lane.shelf.method("On").input
+    subscribe = subscriptions.register(
+        lane.shelf.method("On").full_name, service="shelf", queue="default", event_type=happened.DESCRIPTOR.full_name,
+        from_start=True, now=0.0,
+    )  # fmt: skip
+    event = NewEvent("e", happened.DESCRIPTOR.full_name, happened(name="x").SerializeToString(), 0.0)
+    await lane.shelf.store.commit([subscribe, *append("s", 0, [event])])
+
+    await lane.relay.fan_out()
+
+    [due] = await outbox.due(lane.shelf.store, ("shelf", "default"), lane.shelf.clock(), 9)
+    assert due.subscription is not None
 
 
 async def test_a_full_window_lets_the_most_urgent_in_first(lane: Lane) -> None:

@@ -79,6 +79,15 @@ async def test_two_copies_that_fail_are_one_failed_attempt(store: Store) -> None
     assert (row.attempts, row.due_at) == (1, 20.0)
 
 
+async def test_a_dead_letter_stays_as_it_was_parked_whatever_is_told_of_it_later(store: Store) -> None:
+    await store.commit([outbox.insert([message("a")]), outbox.park("a", 3, "broken", 20.0)])
+    await store.commit([outbox.park("a", 1, "late", 99.0), outbox.retry("a", 9, 99.0, "late")])
+
+    row = await outbox.get(store, "a")
+    assert row is not None
+    assert (row.attempts, row.parked_at, row.error) == (3, 20.0, "broken")
+
+
 async def test_an_id_is_used_once(store: Store) -> None:
     await store.commit([outbox.insert([message("a")])])
 
