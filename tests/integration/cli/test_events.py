@@ -157,12 +157,24 @@ def test_a_stream_and_what_it_comes_to_are_shown_as_of_then(
         (["history", "orders", "order/7", "--at", "noon"], "'noon' is no time"),
         (["rebuild", "orders", "nothing"], "orders has no view nothing; its views are: bestsellers"),
         (["show", "gateway"], "gateway has no database"),
-        (["show", "inventory"], "run `laneway migrate`"),
+        (["history", "orders", "order/7", "--at", "9999-12-31T23:59:59-12:00"], "is no time"),
+        (["show", "inventory"], r"no database of inventory at .*inventory\.db; name the folder of `laneway up`"),
     ],
 )
 def test_a_mistake_is_one_sentence(one_order: Shop, arguments: list[str], sentence: str) -> None:
     with pytest.raises(LanewayError, match=sentence):
         one_order.laneway("events", *arguments)
+
+
+@pytest.mark.parametrize("wrong", [["show", "orders", "--limit"], ["history", "orders", "order/7", "--version"]])
+def test_a_number_that_no_database_counts_to_is_refused(shop: Shop, wrong: list[str]) -> None:
+    shop.laneway("events", *wrong, str(10**20), code=2)
+
+
+def test_a_database_that_was_never_migrated_says_how(shop: Shop) -> None:
+    (shop.data / "inventory.db").touch()
+    with pytest.raises(LanewayError, match="run `laneway migrate`"):
+        shop.laneway("events", "show", "inventory")
 
 
 def test_a_view_that_was_spoiled_is_found_and_rebuilt(one_order: Shop) -> None:

@@ -329,6 +329,14 @@ async def test_others_hear_of_nothing(lane, lanes, tidying, other: Identity) -> 
     assert await state_of(lane, started) is State.PENDING
 
 
+@pytest.mark.parametrize("name", ["", "m1", "operations/", "jobs/shelf/m1"])
+async def test_what_is_no_name_of_an_operation_is_said_to_be_none(lanes, name: str) -> None:
+    asks = Operations(lanes, ANN)
+    for ask in (asks.get, asks.wait, asks.cancel, asks.delete):
+        with pytest.raises(InvalidArgument, match="operations/<service>/<id>"):
+            await ask(name)
+
+
 async def test_what_a_schedule_starts_is_nobodys(lane, lanes, tidying) -> None:
     tidying.go_on.set()
     await Operations(lanes, ANONYMOUS).cancel("operations/shelf/m1")

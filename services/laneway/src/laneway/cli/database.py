@@ -45,9 +45,23 @@ async def opened(settings: Settings, name: str, data: Path) -> AsyncIterator[Ope
     if not service.database:
         raise ConfigurationError(f"{name} has no database, and so no events.")
     url = database_url(settings, name, data)
+    _require_file(url, name)
     await asyncio.to_thread(check, url, author=service.migrations, service=name)
     store = await Store.open(url, pool=2)
     try:
         yield OpenService(service, store)
     finally:
         await store.close()
+
+
+def _require_file(url: str, service: str) -> None:
+    """A command that looks must not be told of revisions where there is nothing to look at."""
+    from laneway.store import location
+
+    place = location.parsed(url)
+    file = location.sqlite_file(place)
+    if place.get_backend_name() == "sqlite" and file is not None and not file.exists():
+        raise ConfigurationError(
+            f"There is no database of {service} at {file}; name the folder of `laneway up` with --data, or set "
+            f"{location.SETTINGS}."
+        )

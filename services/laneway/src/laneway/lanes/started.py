@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from laneway.call import Identity, current_call
 from laneway.contract.model import Method
-from laneway.errors import DeadlineExceeded, FailedPrecondition, NotFound
+from laneway.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound
 from laneway.lanes.everywhere import (
     CANCEL_OPERATION,
     DELETE_OPERATION,
@@ -106,7 +106,10 @@ class Operations:
             raise DeadlineExceeded(f"{name} has not ended within {timeout:g} s; ask again later.") from None
 
     async def _ask(self, system: SystemMethod, request: Message) -> Message:
-        owner = getattr(request, "name").split("/")[1]  # noqa: B009 each of these requests has a name
+        name: str = getattr(request, "name")  # noqa: B009 each of these requests has one
+        owner = name.split("/")[1] if name.startswith("operations/") else ""
+        if not owner:
+            raise InvalidArgument(f"{name!r} names no operation; a name is operations/<service>/<id>.")
         return (await self.calls.call(system.at(owner), request, identity=self.identity)).message
 
 

@@ -22,7 +22,12 @@ app = typer.Typer(
 )
 
 Stream = Annotated[str, typer.Argument(help="Such as order/7, as `laneway events show` has it.")]
-AsOfVersion = Annotated[int | None, typer.Option("--version", min=0, help="As of this version of the stream.")]
+MOST = 2**31 - 1
+"""Versions and rows that any database counts to."""
+
+AsOfVersion = Annotated[
+    int | None, typer.Option("--version", min=0, max=MOST, help="As of this version of the stream.")
+]
 AsOfTime = Annotated[str | None, typer.Option("--at", help="As of this time, such as 2026-11-24T12:00:00+01:00.")]
 
 
@@ -30,7 +35,7 @@ AsOfTime = Annotated[str | None, typer.Option("--at", help="As of this time, suc
 def show(
     service: str,
     event_id: Annotated[str | None, typer.Argument(help="One event, in full.", show_default="the newest")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many of the newest.")] = 20,
     type: Annotated[list[str] | None, typer.Option(help="Only events of this type, by full name.")] = None,
     reveal: Reveal = False,
     data: Data = DATA,
@@ -106,5 +111,5 @@ def _time(text: str | None) -> datetime | None:
         return None
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of a time that is in no year here
         raise ConfigurationError(f"{text!r} is no time; write one as 2026-11-24T12:00:00+01:00.") from None
