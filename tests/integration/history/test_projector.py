@@ -1,14 +1,19 @@
 """Views on every database: they follow the log, are rebuilt beside, and stand still only where an event fails."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
+from laneway.domain.upcasting import VERSION
+from laneway.errors import Unavailable
 from laneway.history import projector as module
-from laneway.store import projections
+from laneway.store import Store, events, projections
+from laneway.store.events import ANY, NewEvent
 from laneway.store.projections import State
 from laneway.telemetry.metrics import Metrics
-from tests.fixtures.talk import Louder, Talk, WordCount
+from tests.fixtures.talk import WORD, Louder, Talk, WordCount, talk_on
 
 
 async def states(talk: Talk) -> list[tuple[int, State]]:
@@ -223,6 +228,35 @@ async def test_the_lag_is_told_and_who_does_not_keep_the_view_tells_none(talk: T
     assert await talk.projector(WordCount(), holder="another")._hold_lease()
     assert not await keeper._hold_lease()
     assert sample(metrics, "laneway_projection_lag_seconds") is None
+
+
+async def test_a_view_that_waits_for_newer_code_is_late(talk: Talk) -> None:
+    metrics = Metrics()
+    keeper = talk.projector(WordCount(), metrics)
+    await talk.settle(keeper)
+    newer = NewEvent("newer", WORD, b"", talk.clock.now, {VERSION: "2"})
+    await talk.store.commit(events.append("talk/2", ANY, [newer]))
+    talk.clock.now += 9
+
+    with pytest.raises(Unavailable, match="a newer version"):
+        await keeper.go_round()
+    assert sample(metrics, "laneway_projection_lag_seconds") == 9
+
+
+async def test_a_view_is_late_while_a_transaction_that_runs_withholds_events_from_it(
+    postgres_store: Store, tmp_path: Path
+) -> None:
+    talk, metrics = await talk_on(postgres_store, tmp_path), Metrics()
+    keeper = talk.projector(WordCount(), metrics)
+    await talk.settle(keeper)
+    async with await postgres_store.begin() as long:
+        await long.fetch(select(func.txid_current()))
+        await talk.say("a")
+        talk.clock.now += 9
+        await keeper.go_round()
+        assert (await talk.seen(), sample(metrics, "laneway_projection_lag_seconds")) == ({}, 9)
+    await keeper.go_round()
+    assert (await talk.seen(), sample(metrics, "laneway_projection_lag_seconds")) == ({"a": 1}, 0)
 
 
 def sample(metrics: Metrics, name: str) -> float | None:

@@ -233,6 +233,8 @@ class Projector:
         more = len(new) == self._batch
         if more and building:  # the database reads on while this process works
             self._ahead = new[-1].cursor, asyncio.create_task(self._after(new[-1].cursor))
+        if new and not building:  # told before it is applied, which may fail again and again
+            self._metrics.projected(generation.name, 0, lag=self._since(new[0].recorded_at), held=len(held))
         if new:
             with nullcontext() if building else self._span(new):
                 generation = await self._apply(generation, new, held)
@@ -240,9 +242,12 @@ class Projector:
             await self._store.commit(projections.go_live(generation, self._clock()))
             log.info("a view was rebuilt", extra={"view": generation.name, "events": generation.applied})
         if not building:
-            late = self._clock() - new[-1].recorded_at if more else 0.0
-            self._metrics.projected(generation.name, len(new), lag=max(late, 0.0), held=len(held))
+            unseen = new[-1].recorded_at if more else await events.withheld_since(self._store)
+            self._metrics.projected(generation.name, len(new), lag=self._since(unseen), held=len(held))
         return more
+
+    def _since(self, moment: float | None) -> float:
+        return 0.0 if moment is None else max(self._clock() - moment, 0.0)
 
     async def _read(self, cursor: Cursor) -> list[Event]:
         ahead, self._ahead = self._ahead, None

@@ -182,6 +182,15 @@ async def read_after(reader: Reader, cursor: Cursor, types: Sequence[str] = (), 
     return [Event._make(row) for row in await reader.fetch(_after(reader.dialect, len(types)), values)]
 
 
+async def withheld_since(store: Store) -> float | None:
+    """When the first event was recorded that readers do not see yet; None if they see all.
+
+    On PostgreSQL, while a transaction runs that is older than it; SQLite withholds nothing.
+    """
+    rows = await store.fetch(_WITHHELD) if store.dialect == "postgresql" else ()
+    return float(rows[0].recorded_at) if rows else None
+
+
 async def out_of_order(store: Store, limit: int = 100) -> list[tuple[str, int, int]]:
     """Where a stream's versions do not follow each other in the log's order: stream, version, and the one expected."""
     return [(row.stream, row.version, row.before + 1) for row in await store.fetch(_OUT_OF_ORDER.limit(limit))]
@@ -253,6 +262,14 @@ _AFTER: dict[str, Select[tuple[object, ...]]] = {
     .order_by(events.c.tx, events.c.position)
     .limit(bindparam("at_most")),
 }
+
+
+_WITHHELD = (
+    select(events.c.recorded_at)
+    .where(events.c.tx >= log_order.horizon())
+    .order_by(events.c.tx, events.c.position)
+    .limit(1)
+)
 
 
 @cache
