@@ -1,14 +1,12 @@
 """The database of notifications, and the command line on it."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from laneway.store import Store
+from tests.fixtures.command import laneway
 
 
 @dataclass
@@ -32,11 +30,3 @@ class Database:
         ended = laneway(*arguments, LANEWAY_DATABASES__notifications=self.url)
         assert ended.returncode == code, ended.stderr
         return ended.stdout if code == 0 else ended.stderr
-
-
-def laneway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANEWAY_")}
-    command = [sys.executable, "-m", "laneway.cli", *arguments]
-    return subprocess.run(
-        command, env={**clean, **environment}, capture_output=True, text=True, timeout=60, check=False
-    )

@@ -10,7 +10,8 @@ import pytest
 from laneway.store import Store, migrations, outbox, turns
 from laneway.store.outbox import OutboxMessage
 from shop.notifications.v1.notifications_pb2 import SendEmailRequest
-from tests.integration.cli.database import Database, laneway
+from tests.fixtures.command import laneway
+from tests.integration.cli.database import Database
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 MAIL = OutboxMessage(

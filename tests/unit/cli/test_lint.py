@@ -1,9 +1,6 @@
 """`laneway lint` tells people, programs and pull requests what it finds, and exits with 1 then."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +8,7 @@ from typer.testing import CliRunner
 
 from laneway.cli.commands import app
 from laneway.contract.compile import described
+from tests.fixtures.command import laneway
 
 ROOT = Path(__file__).parents[3]
 CONTRACT = """syntax = "proto3";
@@ -96,13 +94,15 @@ def test_a_descriptor_set_is_read_like_a_folder(protos: Path, tmp_path: Path) ->
         ("broken", 'broken.proto:2:13: "strin" is not defined'),
     ],
 )
-def test_what_cannot_be_read_is_one_sentence_and_exits_with_2(tmp_path: Path, path: str, sentence: str) -> None:
+def test_what_cannot_be_read_is_one_sentence_and_exits_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, sentence: str
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").write_text("\x01text")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "broken.proto").write_text('syntax = "proto3";\nmessage A { strin name = 1; }\n')
-    command = [sys.executable, "-m", "laneway.cli", "lint", path]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ))
+    monkeypatch.chdir(tmp_path)
+    done = laneway("lint", path)
 
     assert done.returncode == 2
     assert sentence in done.stderr

@@ -13,6 +13,7 @@ from laneway.cli.new import listing
 from laneway.cli.new.names import LONGEST, Name
 from laneway.cli.new.service import new_service
 from laneway.errors import ConfigurationError
+from tests.fixtures.command import laneway
 
 ROOT = Path(__file__).parents[3]
 FILES = ("services/pyproject.toml", "pyproject.toml", "charts/shop/values.yaml")
@@ -81,11 +82,9 @@ def test_a_name_that_cannot_be_is_refused_and_nothing_is_made(repository: Path, 
     assert contents(repository) == before
 
 
-def test_a_refusal_is_one_sentence_on_the_terminal(repository: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "laneway.cli", "new", "service", "class"],
-        cwd=repository, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_a_refusal_is_one_sentence_on_the_terminal(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    ended = laneway("new", "service", "class")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "A service cannot be called `class`: it is a keyword of Python.\n"
 
