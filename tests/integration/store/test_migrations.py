@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,7 @@ from sqlalchemy.pool import NullPool
 from laneway.errors import ConfigurationError
 from laneway.store import Store, inbox, location, migrations
 from laneway.store.schema import Xid8, metadata
+from laneway.store.sqlite import connect
 
 _REVISION = """
 import sqlalchemy as sa
@@ -222,3 +224,15 @@ async def test_a_store_migrates_itself_for_tests(store: Store, author: Path) -> 
 
     await store.commit([inbox.record("m-1", "Ship", 1.0)])
     assert await store.fetch(text("SELECT id FROM authors_1")) == []
+
+
+def test_a_database_in_memory_begins_as_the_revisions_make_a_file(tmp_path: Path) -> None:
+    migrations.migrate(f"sqlite:///{tmp_path}/orders.db")
+    with closing(connect(tmp_path / "orders.db")) as file, closing(connect(None)) as memory:
+        migrations.begin(memory)
+
+        assert list(memory.iterdump()) == list(file.iterdump())
+        memory.execute("DELETE FROM laneway_version")
+        with closing(connect(None)) as another:
+            migrations.begin(another)
+            assert list(another.iterdump()) == list(file.iterdump()), "one is a copy of what another has done"

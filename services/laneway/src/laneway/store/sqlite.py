@@ -73,7 +73,7 @@ class SqliteEngine:
                 f"{location.name(url)} cannot be opened as a database ({error.__cause__}); correct {location.SETTINGS}."
             ) from error
         if engine._file is None:
-            await engine.migrate(None, "")
+            await engine._begin()
         return engine
 
     @property
@@ -121,6 +121,11 @@ class SqliteEngine:
             self._unlocked.set()
         else:
             self._idle.append(writer)
+
+    async def _begin(self) -> None:
+        from laneway.store import migrations  # Alembic is slow to import, and most processes need none of it
+
+        await self._writer.run(migrations.begin, alone=True)
 
     async def migrate(self, author: Path | None, service: str) -> None:
         from laneway.store import migrations  # Alembic is slow to import, and most processes need none of it

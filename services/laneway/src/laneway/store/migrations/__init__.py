@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, exc, text
@@ -69,6 +70,20 @@ def upgrade(
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Give a new database in memory the tables of this code; the revisions run once in a process, and are copied."""
+    with closing(sqlite3.connect(":memory:")) as made:
+        made.deserialize(_new())
+        made.backup(connection)
+
+
+@cache
+def _new() -> bytes:
+    with closing(connect(None)) as connection:
+        upgrade(connection)
+        return connection.serialize()
 
 
 def check(url: str, *, author: Path | None = None, service: str = "") -> None:
