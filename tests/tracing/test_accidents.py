@@ -151,6 +151,7 @@ async def test_what_a_killed_worker_had_begun_runs_again_in_the_same_trace(roles
     await start(roles, "twice", collector=collector)
     assert await asyncio.to_thread(roles.entered) == "twice"
     killed.kill()
+    roles.outlast_copies()
     roles.let_go("twice")
     roles.start("worker", otlp_endpoint=collector.url)
     trace = await whole(collector, STARTED >> publish("shelf.default") >> process("shelf.default"))
