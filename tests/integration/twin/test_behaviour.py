@@ -147,6 +147,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
     operation = service.start_mail(mail, mail.subject)
     until(post.entered.is_set, service.log)
     service.kill("worker")
+    service.outlast_copies()
     service.start("worker")
     until(lambda: service.operation(operation).done, service.log)
     assert post.subjects() == [mail.subject]
