@@ -89,7 +89,7 @@ async def serve(
 
 @contextmanager
 def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    listening = socket.socket()
+    listening = socket.socket(proto=socket.IPPROTO_TCP)  # asyncio sends at once only where the protocol is named
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
