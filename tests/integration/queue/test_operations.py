@@ -6,14 +6,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from laneway.call import ANONYMOUS, Identity, Lane
 from laneway.client import Lanes, Operations, Started
 from laneway.contract.model import Method
-from laneway.errors import Cancelled, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from laneway.errors import Cancelled, DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from laneway.lanes.dispatch import Arrival
-from laneway.lanes.operation import Timing, queued
+from laneway.lanes.everywhere import WAIT_OPERATION
+from laneway.lanes.operation import Timing, as_message, queued
 from laneway.lanes.retention import Retention
 from laneway.lanes.system import SystemHandlers
 from laneway.lanes.transport import Answer
@@ -368,7 +370,7 @@ async def test_the_metadata_tells_of_the_call(lane, lanes, tidying) -> None:
     told = system_pb2.OperationMetadata()
     assert (await Operations(lanes, ANN).get(started.name)).metadata.Unpack(told)
     assert (told.method, told.state) == (lane.shelf.method("Tidy").full_name, system_pb2.OperationMetadata.PENDING)
-    assert told.create_time.seconds == lane.shelf.clock.now
+    assert (told.create_time.seconds, told.update_time.seconds) == (lane.shelf.clock.now, lane.shelf.clock.now)
 
 
 async def test_a_wait_ends_with_the_call(lane, lanes, tidying) -> None:
@@ -410,6 +412,63 @@ async def test_a_list_has_the_callers_operations_page_by_page_the_newest_first(l
         if not token:
             break
     assert found == [[mine[4], mine[3]], [mine[2], mine[1]], [mine[0]]]
+
+
+async def test_a_result_is_waited_for_while_its_owner_has_not_heard_of_the_call(lane, lanes, tidying) -> None:
+    started = await start_elsewhere(lane, lanes, ANN)
+    with pytest.raises(DeadlineExceeded, match="has not ended"):
+        await started.result(timeout=0.05)
+
+
+async def test_a_list_has_no_wishes_and_is_of_a_bounded_size(lane, lanes, tidying, monkeypatch) -> None:
+    monkeypatch.setattr("laneway.lanes.operations.LONGEST_PAGE", 2)
+    asks = Operations(lanes, ANN)
+    await asks.cancel("operations/shelf/never-heard-of")
+    assert list((await asks.list("shelf")).operations) == []
+    for _ in range(3):
+        await start(lanes, lane.shelf)
+    page = await asks.list("shelf", page_size=1_000_000)
+    assert (len(page.operations), bool(page.next_page_token)) == (2, True)
+    with pytest.raises(InvalidArgument, match="page_size is -1"):
+        await asks.list("shelf", page_size=-1)
+
+
+async def test_a_wait_is_answered_before_its_callers_deadline(lane, lanes, tidying) -> None:
+    started = await start(lanes, lane.shelf, ANONYMOUS)
+    request = operations_pb2.WaitOperationRequest(name=started.name)
+    request.timeout.seconds = 60
+    async with asyncio.timeout(20):
+        answer = await lanes.call(WAIT_OPERATION.at("shelf"), request, timeout=0.4)
+    assert not answer.message.done
+
+
+async def test_what_is_wished_cancelled_and_has_not_ended_says_so(lane) -> None:
+    caller, tidy = operations.Caller("acme", "ann"), lane.shelf.method("Tidy").full_name
+    await lane.shelf.store.commit([operations.wish_cancelled("m1", caller, 1.0)])
+    await lane.shelf.store.commit([operations.create("m1", tidy, now=2.0, caller=caller)])
+    found, told = await operations.get(lane.shelf.store, "m1"), system_pb2.OperationMetadata()
+    assert found is not None
+    assert as_message("shelf", found).metadata.Unpack(told)
+    assert (told.state, told.cancelling) == (system_pb2.OperationMetadata.PENDING, True)
+
+
+async def test_who_watches_goes_on_when_the_database_was_away(lane, monkeypatch) -> None:
+    monkeypatch.setattr("laneway.lanes.queue.watch.EVERY", 0.001)
+    looked = asyncio.Event()
+
+    async def look() -> None:
+        if not away.pop():
+            looked.set()
+            away.append(False)
+        else:
+            raise Unavailable("away")
+
+    away = [False, True]
+    monkeypatch.setattr(lane.watch, "look", look)
+    watching = asyncio.create_task(lane.watch.keep())
+    async with asyncio.timeout(20):
+        await looked.wait()
+    watching.cancel()
 
 
 async def test_a_list_may_be_filtered(lane, lanes, tidying) -> None:

@@ -98,6 +98,14 @@ async def test_others_find_nothing(who: str | None, verb: str, custom: str) -> N
     assert mine["metadata"]["state"] == "PENDING"
 
 
+@pytest.mark.parametrize("owner", ["payments", "elsewhere"])
+async def test_of_a_service_that_the_edge_does_not_expose_nothing_is_asked(owner: str) -> None:
+    """Its name would be a place to connect to, of the public's choice."""
+    async with edge() as (http, _):
+        answers = [await http.get(f"/v1/operations/{owner}{of}", headers=_as("ann")) for of in ("", "/m1")]
+    assert [(answer.status_code, reason(answer)) for answer in answers] == [(404, "NO_ROUTE")] * 2
+
+
 async def test_cancelling_what_never_was_leaves_nothing_behind() -> None:
     async with edge() as (http, world):
         answer = await http.post("/v1/operations/orders/made-up:cancel", headers=_as("ann"))

@@ -36,6 +36,12 @@ async def test_an_operation_goes_from_pending_to_its_result(store: Store) -> Non
     assert (operation.created_at, operation.updated_at, operation.start_by) == (1.0, 3.0, 60.0)
 
 
+async def test_what_has_not_ended_is_not_forgotten(store: Store) -> None:
+    await store.commit([operations.create("op", "Tidy", now=1.0, caller=Caller())])
+    await store.commit([operations.forget("op")])
+    assert await operations.get(store, "op") is not None
+
+
 async def test_creating_again_changes_nothing(store: Store) -> None:
     await store.commit([CREATE, operations.fail("op-1", error=b"", now=2.0)])
     await store.commit([CREATE])
