@@ -171,6 +171,14 @@ async def test_appending_again_forgives_nothing_but_the_same(
     assert len(await events.newest(store, 10)) == 1
 
 
+async def test_events_that_were_appended_apart_are_not_those_of_one_append(store: Store) -> None:
+    for id in ("a-0", "between", "a-1"):
+        await store.commit(events.append("orders/1", ANY, [_event(id)]))
+
+    with pytest.raises((VersionConflict, DuplicateKey)):
+        await events.append_once(store, "orders/1", 0, [_event("a-0"), _event("a-1")])
+
+
 def _at(event_id: str, recorded_at: float) -> NewEvent:
     return NewEvent(event_id, "Placed", b"", recorded_at)
 

@@ -6,12 +6,14 @@ import psycopg
 import pytest
 
 from laneway.store import Store, events, subscriptions
-from laneway.store.events import NEW, START, NewEvent
+from laneway.store.events import ANY, NEW, START, NewEvent
 
 _INSERT = """
     INSERT INTO events (event_id, stream, version, type, payload, metadata, recorded_at)
     VALUES (%s, %s, 1, 'Placed', '', '{}', 0)
 """
+
+_SOMEBODY_WAITS = "SELECT 1 FROM pg_locks WHERE NOT granted"
 
 Writer = psycopg.AsyncConnection[tuple[object, ...]]
 
@@ -66,13 +68,36 @@ async def test_a_transaction_that_rolls_back_holds_nobody_for_ever(postgres_stor
 async def test_a_subscription_begun_during_a_transaction_gets_its_event(postgres_store: Store, slow: Writer) -> None:
     async with slow:
         await slow.execute(_INSERT, ("early", "s-1"))
+        await postgres_store.commit(events.append("s-2", NEW, [NewEvent("before", "Placed", b"", 0.0)]))
         await postgres_store.commit([subscriptions.register(
             "Mail", service="notifications", queue="mail", event_type="Placed", from_start=False, now=0.0
         )])  # fmt: skip
         await slow.commit()
 
     [subscription] = await subscriptions.all(postgres_store)
-    assert await _ids(postgres_store, subscription.cursor) == ["early"]
+    assert "early" in await _ids(postgres_store, subscription.cursor)
+
+
+async def test_who_appends_at_the_end_waits_for_who_does_so_elsewhere(
+    postgres_store: Store, migrated_postgres_url: str
+) -> None:
+    """In another process; those of one share a transaction."""
+    other = await Store.open(migrated_postgres_url, pool=1)
+    one, two = (events.append("log", ANY, [NewEvent(id, "Placed", b"", 0.0)]) for id in ("one", "two"))
+    try:
+        async with await other.begin() as open_one:
+            for write in one:
+                await open_one.execute(write.statement, write.rows)
+            second = asyncio.create_task(postgres_store.commit(two))
+            async with await psycopg.AsyncConnection.connect(migrated_postgres_url, autocommit=True) as looking:
+                while not await (await looking.execute(_SOMEBODY_WAITS)).fetchone():
+                    await asyncio.sleep(0.01)
+            await open_one.commit()
+        await second
+    finally:
+        await other.close()
+
+    assert [event.event_id for event in await events.read_stream(postgres_store, "log")] == ["one", "two"]
 
 
 async def test_a_reader_beside_many_writers_sees_every_event_once(postgres_store: Store) -> None:

@@ -60,6 +60,15 @@ async def test_a_cursor_moves_once_from_one_place(store: Store) -> None:
     assert subscription.cursor == Cursor(7, 8)
 
 
+async def test_a_cursor_moves_once_from_one_place_also_within_a_transaction_of_the_log(store: Store) -> None:
+    """On SQLite, all of the log is one."""
+    await store.commit([subscribe(from_start=True)])
+    move = subscriptions.advance("OnOrderPlaced", Cursor(0, 0), Cursor(0, 5))
+    await store.commit([move])
+    with pytest.raises(VersionConflict):
+        await store.commit([move])
+
+
 async def test_a_dropped_subscription_is_gone(store: Store) -> None:
     await store.commit([subscribe(), subscribe(name="Other")])
     await store.commit(subscriptions.drop("OnOrderPlaced"))

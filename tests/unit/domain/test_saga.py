@@ -319,3 +319,11 @@ def test_a_saga_that_has_ended_or_not_begun_has_nothing_to_resume(saga):
     reach(saga, "capture").completed("capture")
     assert saga.done
     assert saga.resume() == ()
+
+
+def test_no_two_sagas_begin_anything_under_the_same_key(saga):
+    """Or what one has done would be the other's answer."""
+    [mine] = saga.start("orders/1")
+    [other] = type(saga)("another").start("orders/2")
+    assert mine.name == other.name
+    assert mine.key != other.key
