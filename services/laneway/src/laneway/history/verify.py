@@ -3,6 +3,7 @@
 Changes nothing. A view is folded once more into a database in memory, and compared row by row.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,7 +103,8 @@ async def _compare(store: Store, upcasters: Upcasters, projection: Projection) -
             except Exception as error:  # the author's code, on what it has applied once
                 return iter([f"the view {projection.name} cannot be folded again: {type(error).__name__}: {error}"])
             wanted = {
-                table.name: set(_plain(scratch.execute(_of(table, live.generation)))) for table in projection.tables
+                table.name: set(_comparable(scratch.execute(_of(table, live.generation))))
+                for table in projection.tables
             }
     finally:
         engine.dispose()
@@ -117,7 +119,7 @@ async def _rows(
     async with await store.begin() as snapshot:
         [place] = await snapshot.fetch(select(projections_table).where(*at))
         rows = {
-            table.name: set(map(tuple, await snapshot.fetch(_of(table, live.generation))))
+            table.name: set(_comparable(await snapshot.fetch(_of(table, live.generation))))
             for table in projection.tables
         }
     return rows, Cursor(place.cursor_tx, place.cursor_position)
@@ -145,8 +147,13 @@ def _of(table: Table, generation: int) -> Any:
     return select(*table.c).where(table.c[GENERATION] == generation)
 
 
-def _plain(rows: Any) -> Iterator[tuple[Any, ...]]:
-    return (tuple(row) for row in rows)
+def _comparable(rows: Any) -> Iterator[tuple[Any, ...]]:
+    """Rows that can be in a set: what is JSON, as text."""
+    return (tuple(map(_of_a_set, row)) for row in rows)
+
+
+def _of_a_set(value: Any) -> Any:
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
 
 
 def _differences(
