@@ -1,6 +1,7 @@
 """One call, one transaction: its claim, its reply and its effects are kept together, or none of them, on each database."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from google.protobuf.wrappers_pb2 import Int64Value
@@ -12,8 +13,8 @@ from laneway.domain import Aggregate, applies
 from laneway.errors import FailedPrecondition, NotFound
 from laneway.lanes.dispatch import Arrival, Dispatcher
 from laneway.lanes.operation import NOW, queued
-from laneway.store import Write, inbox, operations
-from laneway.store.events import START, newest
+from laneway.store import Write, inbox, operations, snapshots
+from laneway.store.events import ANY, START, NewEvent, append, newest
 from laneway.store.schema import inbox as touched
 from laneway.store.schema import outbox as queue
 from tests.fixtures.shelf import Shelf
@@ -264,3 +265,52 @@ async def test_a_caller_that_goes_away_while_an_explicit_transaction_commits_cha
     await shelf.dispatcher.close()
     assert (await shelf.call("Put", request_id="k")).replayed
     assert await kept(shelf) == (1, 0)
+
+
+async def test_who_saves_what_another_has_changed_meanwhile_decides_anew(stored_shelf: Shelf) -> None:
+    seen = []
+
+    async def put(request: Any, call: Call) -> Any:
+        count = await call.load(Count, "1")
+        if not seen:
+            other = NewEvent("other", Int64Value.DESCRIPTOR.full_name, Int64Value(value=5).SerializeToString(), 0.0)
+            await stored_shelf.store.commit(append(Count.stream("1"), ANY, [other]))
+        seen.append(count.total)
+        counted(call, count)
+        return stored_shelf.reply("counted")
+
+    stored_shelf.handle("Put", put)
+    await stored_shelf.call("Put")
+    assert seen == [0, 5]
+    assert len(await newest(stored_shelf.store, 10)) == 2
+
+
+class Kept(Count):
+    snapshot_every = 1
+    snapshot_type = Int64Value
+
+    def snapshot(self) -> Int64Value:
+        return Int64Value(value=self.total)
+
+
+async def test_what_is_saved_keeps_the_snapshot_that_is_due(stored_shelf: Shelf) -> None:
+    async def put(request: Any, call: Call) -> Any:
+        counted(call, Kept.fresh("1"))
+        return stored_shelf.reply("counted")
+
+    stored_shelf.handle("Put", put)
+    await stored_shelf.call("Put")
+    snapshot = await snapshots.latest(stored_shelf.store, Kept.stream("1"))
+    assert snapshot is not None
+    assert (snapshot.version, Int64Value.FromString(snapshot.payload).value) == (1, 1)
+
+
+async def test_an_event_that_nobody_could_hear_is_not_emitted(stored_shelf: Shelf) -> None:
+    async def put(request: Any, call: Call) -> Any:
+        call.emit(Int64Value(value=1))
+        return stored_shelf.reply("told")
+
+    stored_shelf.handle("Put", put)
+    with pytest.raises(FailedPrecondition, match="is not published: nobody could listen"):
+        await stored_shelf.call("Put")
+    assert await newest(stored_shelf.store, 10) == []
