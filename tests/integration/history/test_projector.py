@@ -4,12 +4,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 from sqlalchemy import func, select
 
-from laneway.domain.upcasting import VERSION
+from laneway.domain.upcasting import VERSION, Upcaster, Upcasters
 from laneway.errors import Unavailable
 from laneway.history import projector as module
-from laneway.store import Store, events, projections
+from laneway.history.projector import Projector
+from laneway.store import Store, VersionConflict, events, projections
 from laneway.store.events import ANY, NewEvent
 from laneway.store.projections import State
 from laneway.telemetry.metrics import Metrics
@@ -31,6 +33,29 @@ async def test_a_view_begins_at_the_first_event_and_follows_the_log(talk: Talk) 
     await talk.settle(keeper)
 
     assert await talk.seen() == {"a": 2, "b": 2}
+
+
+async def test_a_view_sees_what_became_one_of_its_events(talk: Talk) -> None:
+    became = Upcaster(BytesValue, 1, lambda old: StringValue(value=old.value.decode()), becomes=StringValue)
+    keeper = Projector(
+        talk.store, WordCount(), holder="me", metrics=Metrics(), upcasters=Upcasters([became]), clock=talk.clock
+    )
+    old = NewEvent("old", BytesValue.DESCRIPTOR.full_name, BytesValue(value=b"a").SerializeToString(), talk.clock.now)
+    await talk.store.commit(events.append("talk/1", ANY, [old]))
+    await talk.settle(keeper)
+
+    assert await talk.seen() == {"a": 1}
+
+
+async def test_a_generation_that_has_retired_takes_nothing_more(talk: Talk) -> None:
+    """Or a keeper that has slept meanwhile would leave rows behind that nobody sweeps."""
+    await talk.settle(talk.projector(WordCount()))
+    await talk.store.commit([projections.begin("words", 2, 1, now=0.0)])
+    before, new = await projections.generations(talk.store, "words")
+    await talk.store.commit(projections.go_live(new, 0.0))
+
+    with pytest.raises(VersionConflict):
+        await talk.store.commit([projections.advance(before, before.cursor, 0)])
 
 
 async def test_an_empty_log_is_an_empty_view_that_is_up_to_date(talk: Talk) -> None:
