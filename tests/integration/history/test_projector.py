@@ -15,7 +15,7 @@ from laneway.store import Store, VersionConflict, events, projections
 from laneway.store.events import ANY, NewEvent
 from laneway.store.projections import State
 from laneway.telemetry.metrics import Metrics
-from tests.fixtures.talk import WORD, Louder, Talk, WordCount, talk_on
+from tests.fixtures.talk import WORD, Louder, Talk, WordCount, talk_on, words
 
 
 async def states(talk: Talk) -> list[tuple[int, State]]:
@@ -56,6 +56,15 @@ async def test_a_generation_that_has_retired_takes_nothing_more(talk: Talk) -> N
 
     with pytest.raises(VersionConflict):
         await talk.store.commit([projections.advance(before, before.cursor, 0)])
+
+
+async def test_the_rows_of_what_has_retired_are_removed(talk: Talk) -> None:
+    await talk.say("a", "b")
+    await talk.settle(talk.projector(WordCount()))
+    await talk.settle(talk.projector(Louder()))
+    await talk.settle(talk.projector(Louder()))
+
+    assert {row.word for row in await talk.store.fetch(select(words))} == {"A", "B"}
 
 
 async def test_an_empty_log_is_an_empty_view_that_is_up_to_date(talk: Talk) -> None:
