@@ -171,6 +171,7 @@ def dashboards() -> Iterator[Dashboard]:
         Panel("Views behind the log", "s", _most("laneway_projection_lag_seconds", "", "view")),
         Panel("Events seen", "reqps", _sum("laneway_projection_events_total", "", "view")),
         Panel("Streams held back", "short", _most("laneway_projection_held_streams", "", "view")),
+        Panel("Withheld by a transaction", "s", _most("laneway_events_withheld_seconds", "", "service")),
         Panel("Events delivered", "reqps", _sum("laneway_calls_total", 'side="server", lane="event"', "method")),
         Panel("Open sagas", "short", _most("laneway_sagas_open", "", "saga, state")),
         Panel("Silence of the most silent saga", "s", _most("laneway_sagas_silent_seconds", "", "saga")),

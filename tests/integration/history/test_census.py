@@ -1,6 +1,7 @@
 """Open sagas are counted by kind and direction, on every database."""
 
 from google.protobuf.message import Message
+from sqlalchemy import func, select
 
 from laneway.history.census import Census
 from laneway.history.projector import Projector
@@ -30,7 +31,7 @@ async def test_those_that_have_ended_are_not_counted_and_those_that_turned_back_
     while await keeper.go_round():
         pass
 
-    census = Census(store, {"Shipping": "shipping/", "Refund": "refund/"}, clock=lambda: NOON + 30)
+    census = Census(store, "shop", {"Shipping": "shipping/", "Refund": "refund/"}, clock=lambda: NOON + 30)
     await census.count()
 
     assert dict(census.open()) == {
@@ -49,8 +50,27 @@ async def test_one_that_hears_of_something_after_its_end_is_open_again(store: St
     while await keeper.go_round():
         pass
 
-    census = Census(store, {"Shipping": "shipping_now/"}, clock=lambda: NOON)
+    census = Census(store, "shop", {"Shipping": "shipping_now/"}, clock=lambda: NOON)
     await census.count()
 
     assert dict(census.open()) == {("Shipping", "forward"): 0, ("Shipping", "compensating"): 1}
     assert [each.stream for each in await open_sagas(store, told_before=NOON)] == ["shippingXnow/1", "shipping_now/1"]
+
+
+async def test_what_a_transaction_withholds_from_readers_grows_old_until_it_ends(postgres_store: Store) -> None:
+    census = Census(postgres_store, "shop", {}, clock=lambda: NOON + 90)
+    async with await postgres_store.begin() as long:
+        await long.fetch(select(func.txid_current()))
+        await tell(postgres_store, "shipping/1", SagaStarted(), at=NOON)
+        await tell(postgres_store, "shipping/2", SagaStarted(), at=NOON + 60)
+        await census.count()
+        assert dict(census.withheld()) == {("shop",): 90.0}
+    await census.count()
+    assert dict(census.withheld()) == {("shop",): 0.0}
+
+
+async def test_where_nothing_is_withheld_that_is_said(store: Store) -> None:
+    await tell(store, "shipping/1", SagaStarted(), at=NOON)
+    census = Census(store, "shop", {}, clock=lambda: NOON + 90)
+    await census.count()
+    assert dict(census.withheld()) == {("shop",): 0.0}

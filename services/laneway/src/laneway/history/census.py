@@ -1,4 +1,7 @@
-"""Counts the open sagas of a service again and again, for its metrics: `laneway.history.sagas` keeps the view."""
+"""Looks at a service's log again and again, for its metrics: what has not ended, and what its readers do not see yet.
+
+`laneway.history.sagas` keeps the view of open sagas.
+"""
 
 import asyncio
 import logging
@@ -7,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from laneway.errors import LanewayError
 from laneway.history.sagas import OpenSagas, count_open
-from laneway.store import Store
+from laneway.store import Store, events
 
 log = logging.getLogger(__name__)
 
@@ -18,13 +21,20 @@ Figures = Iterator[tuple[tuple[str, ...], float]]
 
 
 class Census:
-    """The sagas of one service that are open, by kind; `kinds` are the beginnings of their streams, by name."""
+    """The sagas of one service that are open, by kind, and the age of what is withheld from the readers of its log.
 
-    def __init__(self, store: Store, kinds: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> None:
+    `kinds` are the beginnings of the sagas' streams, by name.
+    """
+
+    def __init__(
+        self, store: Store, service: str, kinds: Mapping[str, str], *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._store = store
+        self._service = service
         self._kinds = kinds
         self._clock = clock
         self._counted: Mapping[str, OpenSagas] = {}
+        self._withheld_since: float | None = None
 
     async def keep(self) -> None:
         """Count until cancelled; a database that is away is waited for."""
@@ -32,15 +42,16 @@ class Census:
             try:
                 await self.count()
             except LanewayError as error:
-                log.warning("sagas are not counted", extra={"cause": error.message})
+                log.warning("the log is not looked at", extra={"cause": error.message})
             await asyncio.sleep(EACH)
 
     async def count(self) -> None:
         """Count once."""
         self._counted = {name: await count_open(self._store, prefix) for name, prefix in self._kinds.items()}
+        self._withheld_since = await events.withheld_since(self._store)
 
     def open(self) -> Figures:
-        """The open sagas of each kind and direction. This and the next may be asked from any thread."""
+        """The open sagas of each kind and direction. This and the others may be asked from any thread."""
         for kind, it in self._counted.items():
             yield (kind, "forward"), it.total - it.compensating
             yield (kind, "compensating"), it.compensating
@@ -50,3 +61,8 @@ class Census:
         now = self._clock()
         for kind, it in self._counted.items():
             yield (kind,), 0.0 if it.told_at is None else max(now - it.told_at, 0.0)
+
+    def withheld(self) -> Figures:
+        """For how many seconds readers have not seen an event that is committed; 0 while they see all."""
+        since = self._withheld_since
+        yield (self._service,), 0.0 if since is None else max(self._clock() - since, 0.0)

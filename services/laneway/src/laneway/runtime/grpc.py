@@ -87,14 +87,14 @@ def _duties(own: Process, back: Backend) -> list[Coroutine[Any, Any, None]]:
     own.metrics.follow("laneway_outbox_messages", back.pressure.messages)
     own.metrics.follow("laneway_outbox_oldest_seconds", back.pressure.oldest)
     own.metrics.follow("laneway_outbox_full", back.pressure.full)
-    if own.service.sagas:
-        duties.append(_counting_sagas(own, back.store))
+    duties.append(_looking_at_the_log(own, back.store))
     duties += [projector.run() for projector in projectors(own, back.store)]
     return duties
 
 
-def _counting_sagas(own: Process, store: Store) -> Coroutine[Any, Any, None]:
-    census = Census(store, {kind.__name__: kind.stream("") for kind in own.service.sagas})
+def _looking_at_the_log(own: Process, store: Store) -> Coroutine[Any, Any, None]:
+    census = Census(store, own.service.name, {kind.__name__: kind.stream("") for kind in own.service.sagas})
+    own.metrics.follow("laneway_events_withheld_seconds", census.withheld)
     own.metrics.follow("laneway_sagas_open", census.open)
     own.metrics.follow("laneway_sagas_silent_seconds", census.silent)
     return census.keep()

@@ -90,6 +90,7 @@ _PROCESS = (
     _gauge("laneway_projection_lag_seconds", "view", "Age of what a view has not seen"),
     _gauge("laneway_projection_held_streams", "view", "Streams a view holds back"),
     _counter("laneway_projection_events_total", "view", "Events that views have seen"),
+    _gauge("laneway_events_withheld_seconds", "service", "Age of what is committed and no reader sees yet"),
     _gauge("laneway_sagas_open", "saga state", "Sagas that have not ended: forward or compensating"),
     _gauge("laneway_sagas_silent_seconds", "saga", "How long the most silent open saga has heard nothing"),
     _gauge("laneway_grpc_connections_open", "side peer", "Connections that are open"),
