@@ -14,7 +14,7 @@ from laneway.lanes.operation import PUBLISH_GRACE, Timing, queued
 from laneway.lanes.queue.broker import Outcome, Report
 from laneway.lanes.queue.relay import BATCH, LEASE, Relay
 from laneway.lanes.queue.valkey import ValkeyBroker
-from laneway.store import dead_letters, outbox, subscriptions
+from laneway.store import Write, dead_letters, outbox, subscriptions
 from laneway.store.dead_letters import Selection
 from laneway.store.events import NewEvent, append
 from laneway.telemetry.metrics import Metrics
@@ -83,6 +83,15 @@ async def backlog(lane: Lane, count: int, queue: str = "default") -> None:
     for row in rows:
         object.__setattr__(row, "queue", queue)
     await lane.shelf.store.commit([outbox.insert(rows)])
+
+
+def listening(lane: Lane) -> Write:
+    """The shelf subscribes to its own events, from the first."""
+    on = lane.shelf.method("On")
+    event = on.input.DESCRIPTOR.full_name
+    return subscriptions.register(
+        on.full_name, service="shelf", queue="default", event_type=event, from_start=True, now=0.0
+    )
 
 
 async def published(lane: Lane, queue: str = "default") -> bool:
@@ -262,16 +271,12 @@ async def test_a_subscriber_gets_old_events_in_todays_shape_and_a_mistake_is_a_d
         lane.shelf.store, lane.broker, service="shelf", holder="three", tracing=tracing, metrics=Metrics(),
         clock=lane.shelf.clock, upcasters=Upcasters([Upcaster(happened, 1, lift)]),
     )  # fmt: skip
-    name = lane.shelf.method("On").full_name
-    subscribe = subscriptions.register(
-        name, service="shelf", queue="default", event_type=happened.DESCRIPTOR.full_name, from_start=True, now=0.0
-    )
     told = [("old", {}), ("broken", {}), ("new", {VERSION: "2"})]
     new = [
         NewEvent(word, happened.DESCRIPTOR.full_name, happened(name=word).SerializeToString(), 0.0, metadata)
         for word, metadata in told
     ]
-    await lane.shelf.store.commit([subscribe, *append("s", 0, new)])
+    await lane.shelf.store.commit([listening(lane), *append("s", 0, new)])
 
     await relay.fan_out()
 
@@ -291,12 +296,8 @@ async def test_a_subscriber_hears_of_what_became_its_event(lane: Lane) -> None:
         lane.shelf.store, lane.broker, service="shelf", holder="three", metrics=Metrics(), clock=lane.shelf.clock,
         tracing=lane.shelf.dispatcher._surroundings.tracing, upcasters=Upcasters([became]),
     )  # fmt: skip
-    subscribe = subscriptions.register(
-        lane.shelf.method("On").full_name, service="shelf", queue="default", event_type=happened.DESCRIPTOR.full_name,
-        from_start=True, now=0.0,
-    )  # fmt: skip
     old = NewEvent("old", reply.DESCRIPTOR.full_name, reply(text="what it was called").SerializeToString(), 0.0)
-    await lane.shelf.store.commit([subscribe, *append("s", 0, [old])])
+    await lane.shelf.store.commit([listening(lane), *append("s", 0, [old])])
 
     await relay.fan_out()
 
@@ -309,12 +310,8 @@ async def test_an_event_that_the_window_refuses_is_demand_at_once(lane: Lane) ->
     lane.shelf.clock.now += PUBLISH_GRACE
     await lane.relay.publish_due()
     happened = lane.shelf.method("On").input
-    subscribe = subscriptions.register(
-        lane.shelf.method("On").full_name, service="shelf", queue="default", event_type=happened.DESCRIPTOR.full_name,
-        from_start=True, now=0.0,
-    )  # fmt: skip
     event = NewEvent("e", happened.DESCRIPTOR.full_name, happened(name="x").SerializeToString(), 0.0)
-    await lane.shelf.store.commit([subscribe, *append("s", 0, [event])])
+    await lane.shelf.store.commit([listening(lane), *append("s", 0, [event])])
 
     await lane.relay.fan_out()
 
