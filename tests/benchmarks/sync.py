@@ -195,10 +195,11 @@ def _process(*arguments: Any, module: str = "tests.benchmarks.orders") -> Iterat
 
 
 def _post() -> bytes:
-    body = JsonCodec().encode(orders.request())
+    request = orders.request()
+    body = JsonCodec().encode(request)
     return (
-        b"POST /v1/orders HTTP/1.1\r\nHost: edge\r\nContent-Type: application/json\r\nIdempotency-Key: 8b0e6b0e\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        b"POST /v1/orders HTTP/1.1\r\nHost: edge\r\nContent-Type: application/json\r\nIdempotency-Key: %s\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (request.request_id.encode(), len(body), body)
     )
 
 
