@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -69,10 +70,8 @@ def costs(kind: str) -> tuple[float, float]:
 def figures() -> list[Figure]:
     """Lines, and the medians of three runs in turns."""
     ours, contract, twin = counted()
-    runs = [(costs("ours"), costs("twin")) for _ in range(3)]
-    rate, used = ((sorted(run[which][of] for run in runs)[1] for which in (0, 1)) for of in (0, 1))
-    own_rate, other_rate = rate
-    own_cpu, other_cpu = used
+    own, other = zip(*((costs("ours"), costs("twin")) for _ in range(3)), strict=True)
+    (own_rate, own_cpu), (other_rate, other_cpu) = (map(median, zip(*runs, strict=True)) for runs in (own, other))
     return [
         _figure("lines of Python", ours, twin, "lines", twin / ours, 10),
         _figure("lines with the contract", ours + contract, twin, "lines", twin / (ours + contract), 10),
