@@ -11,6 +11,8 @@ from typing import Any, Self
 
 import httpx
 
+from laneway.cli import traces
+
 ORDER = {
     "lines": [{"product": "products/book", "quantity": 1}],
     "email": "ada@example.org",
@@ -69,7 +71,7 @@ class Customers:
                         return
                     after = answer.headers.get("retry-after")
                     self._refused(f"{answer.status_code} {'with' if after else 'without'} Retry-After")
-                    self.traces.append(answer.headers["traceparent"].split("-")[1])
+                    self.traces.append(traces.named(answer.headers["traceparent"]))
                 await asyncio.sleep(0.3)
 
     @property

@@ -8,6 +8,7 @@ import pytest
 from opentelemetry import baggage
 
 from laneway.call import Call
+from laneway.cli import traces
 from laneway.compare.callee.v1.callee_laneway import CalleeClient
 from laneway.compare.caller.v1.caller_pb2 import AskRequest, Lane
 from laneway.contract.model import Contract
@@ -30,7 +31,7 @@ async def ask(it: Scene, options: EdgeOptions, **headers: str) -> str:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge") as client:
         answer = await client.post("/v1/work", json={"run": "in"}, headers=headers)
     await it.world.settle()
-    return answer.headers["traceparent"].split("-")[1]
+    return traces.named(answer.headers["traceparent"])
 
 
 def noting(seen: list[dict[str, Any]]) -> Handler:

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from laneway.cli.database import opened
 from laneway.cli.options import DATA, AsFormat, Data, Format
 from laneway.errors import ConfigurationError
 from laneway.settings import Settings
+
+if TYPE_CHECKING:
+    from laneway.store.subscriptions import OpenDeliveries, Subscription
 
 app = typer.Typer(
     name="subscriptions",
@@ -57,17 +60,18 @@ async def _subscribers(service: str, data: Path) -> list[dict[str, Any]]:
     now = time.time()
     async with opened(Settings.load(), service, data) as of:
         deliveries = await subscriptions.open_deliveries(of.store)
-        return [
-            {
-                "subscription": each.name,
-                "queue": f"{each.service}.{each.queue}",
-                "event": each.event_type,
-                "deliveries": deliveries[each.name].count if each.name in deliveries else 0,
-                "oldestSeconds": round(now - deliveries[each.name].oldest_at, 1) if each.name in deliveries else None,
-                "declared": _declares(each.service, each.name),
-            }
-            for each in await subscriptions.all(of.store)
-        ]
+        return [_told(each, deliveries.get(each.name), now) for each in await subscriptions.all(of.store)]
+
+
+def _told(it: "Subscription", deliveries: "OpenDeliveries | None", now: float) -> dict[str, Any]:
+    return {
+        "subscription": it.name,
+        "queue": f"{it.service}.{it.queue}",
+        "event": it.event_type,
+        "deliveries": 0 if deliveries is None else deliveries.count,
+        "oldestSeconds": None if deliveries is None else round(now - deliveries.oldest_at, 1),
+        "declared": _declares(it.service, it.name),
+    }
 
 
 async def _drop(service: str, name: str, data: Path) -> int:

@@ -1,7 +1,7 @@
 """The relay: keeps the promise that a committed row is delivered.
 
 One leased task per service, in its servers and not in its workers, because it must ring when there are none. Each
-round it settles what workers report, turns new events into rows for their subscribers, and publishes what is due and
+round it turns new events into rows for their subscribers, settles what workers report, and publishes what is due and
 unconfirmed. It may be killed anywhere: every step is a row's compare-and-set or a copy that the inbox drops.
 """
 
